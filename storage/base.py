@@ -1,0 +1,190 @@
+"""The storage contract: what a place for bytes can do, what it promises and how it fails.
+
+Objects are whole: a reader sees all of one version or none of it, and `put` returns only when the bytes are durable.
+Keys are `/`-joined segments of `[A-Za-z0-9._~-]+`, so that one key is the same text on a disk, in a URL and in S3.
+A key is never also the folder of another key (`a` beside `a/b`): S3 could keep both, a disk cannot.
+An object that is stored encoded says so in its name: `encoding="gzip"` goes with the suffix `.gz`, and nothing else does.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, ClassVar, Protocol
+
+MAX_KEY = 1024
+_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
+
+
+class StorageError(Exception):
+    """Root of everything storage raises. `code` is stable and meant for machines, the text for people."""
+
+    code: ClassVar[str] = "storage_error"
+
+
+class ObjectMissing(StorageError):
+    """Nothing is stored under that key or upload id."""
+
+    code = "object_missing"
+
+
+class ObjectExists(StorageError):
+    """`if_absent` was asked for and the key is taken."""
+
+    code = "object_exists"
+
+
+class KeyRefused(StorageError):
+    """The key breaks the rules in the module docstring; nothing was touched."""
+
+    code = "key_refused"
+
+
+class OffsetMismatch(StorageError):
+    """An append did not start where the upload ends; `size` is where it does end, in bytes."""
+
+    code = "offset_mismatch"
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+class StorageDown(StorageError):
+    """The storage did not do it after the bounded retries; the same call may work later."""
+
+    code = "storage_down"
+
+
+class StorageFull(StorageError):
+    """No room is left; what was stored before is untouched."""
+
+    code = "storage_full"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What is known of an object without reading it: `size` in bytes, `etag` opaque and without quotes, `modified` in UTC."""
+
+    key: str
+    size: int
+    etag: str
+    type: str
+    modified: datetime
+    cache: str | None = None
+    encoding: str | None = None
+
+
+class ObjectStore(Protocol):
+    """Synchronous and safe to share between threads. `storage.aio` is its face for the event loop."""
+
+    def put(
+        self,
+        key: str,
+        data: bytes | Path | BinaryIO,
+        *,
+        type: str,
+        cache: str | None = None,
+        encoding: str | None = None,
+        if_absent: bool = False,
+    ) -> ObjectInfo:
+        """Store the whole object, replacing what was there; with `if_absent` raise ObjectExists instead, atomically.
+
+        `type` and `cache` are headers for clients that read the storage directly; a backend that has no place for
+        them (a disk) derives the type from the key's suffix and forgets the rest.
+        """
+        ...
+
+    def head(self, key: str) -> ObjectInfo:
+        """Facts of one object, or ObjectMissing."""
+        ...
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Bytes `start` to `start + length`, shorter where the object ends, empty past its end."""
+        ...
+
+    def chunks(self, key: str, start: int = 0, length: int | None = None, size: int = 1 << 20) -> Iterator[bytes]:
+        """The same range in pieces of at most `size` bytes, in flat memory and from one version of the object."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key starts with this text, at any depth, sorted by key. `""` lists all."""
+        ...
+
+    def copy(self, source: str, key: str) -> ObjectInfo:
+        """Copy inside the store, replacing what was under `key`."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object; deleting what is not there is fine."""
+        ...
+
+    def presign(self, key: str, *, ttl_s: int) -> str:
+        """A URL that reads the object for `ttl_s` seconds. A disk answers a `file://` URL, which never expires."""
+        ...
+
+
+class UploadStore(Protocol):
+    """Files that grow on a local disk until they are whole. Each byte below a returned offset survives a power cut."""
+
+    def create(self, id: str) -> None:
+        """Begin an empty upload; ObjectExists when the id is taken."""
+        ...
+
+    def append(self, id: str, offset: int, chunks: Iterable[bytes]) -> int:
+        """Add bytes at `offset`, which must be the present size, and return the new size.
+
+        When `chunks` raises, what came before is kept and durable, and the error goes on to the caller.
+        """
+        ...
+
+    def size(self, id: str) -> int:
+        """Bytes received so far, or ObjectMissing."""
+        ...
+
+    def finish(self, id: str) -> Path:
+        """The path of the whole file, which stays until `abort`."""
+        ...
+
+    def abort(self, id: str) -> None:
+        """Remove the file; fine when there is none."""
+        ...
+
+
+def check_key(key: str) -> str:
+    """The key itself, or KeyRefused. Dot segments are refused, so a key never leaves its folder."""
+    if len(key) > MAX_KEY or not all(_fits(part) for part in key.split("/")):
+        raise KeyRefused(f"not a storage key: {key[:80]!r}")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """The prefix itself, or KeyRefused: empty, or the beginning of a possible key."""
+    folder, _, rest = prefix.rpartition("/")
+    if folder:
+        check_key(folder)
+    if len(prefix) > MAX_KEY or prefix.startswith("/") or (rest and not _SEGMENT.fullmatch(rest)):
+        raise KeyRefused(f"not a storage prefix: {prefix[:80]!r}")
+    return prefix
+
+
+def check_encoding(key: str, encoding: str | None) -> None:
+    """Hold the rule that only `.gz` keys are gzip, so that a backend without headers can serve them rightly."""
+    if encoding != encoding_of(key):
+        raise KeyRefused(f"{key} is stored as {encoding_of(key) or 'plain bytes'}, not {encoding or 'plain bytes'}")
+
+
+def encoding_of(key: str) -> str | None:
+    """The content encoding that a key's suffix tells."""
+    return "gzip" if key.endswith(".gz") else None
+
+
+def check_range(start: int, length: int | None) -> None:
+    """Refuse negative ranges, which the backends would each read in a way of their own."""
+    if start < 0 or (length is not None and length < 0):
+        raise ValueError(f"not a byte range: start {start}, length {length}")
+
+
+def _fits(segment: str) -> bool:
+    return segment not in (".", "..") and _SEGMENT.fullmatch(segment) is not None
