@@ -1,0 +1,1 @@
+"""The server: accounts, jobs, the catalog, ingest and delivery over `storage` and `packager`."""

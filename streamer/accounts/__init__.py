@@ -1,0 +1,1 @@
+"""People and the ways in: users, roles, logins and API keys."""

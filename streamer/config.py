@@ -1,0 +1,297 @@
+"""Every setting, typed and frozen, with its unit and its default. `config.toml` in the repository shows the same defaults.
+
+    config = Config.load(path, data_dir)
+
+Order, strongest first: `STREAMER_<SECTION>__<NAME>` in the environment, the TOML file, the defaults. Unknown names are
+errors in both. An empty URL means the embedded stack: SQLite, Valkey and files under `data.dir`; the properties
+`database_url`, `redis_url` and `storage_url` give what is really used.
+"""
+
+import hashlib
+import os
+import tempfile
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ENV_PREFIX = "STREAMER_"
+_SOCKET_PATH_MAX = 100  # bytes; the kernel's limit for a unix socket path is 108
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text says which setting and why."""
+
+
+class Section(BaseModel):
+    """A table of the TOML file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Server(Section):
+    host: str = "127.0.0.1"
+    """Address the web process listens on; 0.0.0.0 for all."""
+    port: int = Field(8000, ge=0, le=65535)
+    """TCP port."""
+    processes: int = Field(1, ge=1)
+    """Web processes."""
+    threads: int = Field(32, ge=1)
+    """Threads per web process for requests that use SQL."""
+    public_url: str = ""
+    """Where browsers reach this server, such as https://films.example.org; empty: as the request says."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names answered (`*.example.org` for all below it); empty: localhost and plain IP addresses only."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    max_body_bytes: int = Field(1 << 20, ge=1024)
+    """Largest request body in bytes, except where a route says otherwise (uploads)."""
+    keep_alive_s: int = Field(30, ge=1)
+    """Seconds an idle connection stays open."""
+    shutdown_s: int = Field(20, ge=1)
+    """Seconds that open requests get to finish when the server stops."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ip_network(proxy)
+        return proxies
+
+
+class Data(Section):
+    dir: Path = Path("var")
+    """Folder for everything the embedded stack keeps, and for scratch files."""
+
+
+class Database(Section):
+    url: str = ""
+    """mysql+pymysql://user:password@host/name or sqlite:///file; empty: SQLite in data.dir."""
+    pool_size: int = Field(8, ge=1)
+    """Connections a process keeps open."""
+    pool_overflow: int = Field(24, ge=0)
+    """Connections it may open beyond that for a moment."""
+    pool_timeout_s: int = Field(10, ge=1)
+    """Seconds to wait for a free connection."""
+    connect_timeout_s: int = Field(5, ge=1)
+    """Seconds to wait for the server to answer."""
+    lock_timeout_s: int = Field(10, ge=1)
+    """Seconds to wait for another transaction's lock."""
+
+
+class Redis(Section):
+    url: str = ""
+    """redis://host:6379/0, rediss://… or unix:///path; empty: our own Valkey in data.dir."""
+    connect_timeout_s: float = Field(2.0, gt=0)
+    """Seconds to wait for a connection."""
+    timeout_s: float = Field(2.0, gt=0)
+    """Seconds to wait for an answer."""
+    max_connections: int = Field(128, ge=1)
+    """Connections per process."""
+
+
+class Storage(Section):
+    url: str = ""
+    """file:///folder or s3://bucket/prefix?endpoint=…&region=…; empty: files in data.dir."""
+    access_key: str = ""
+    """S3 access key; empty: from the usual AWS environment."""
+    secret_key: str = Field("", repr=False)
+    """S3 secret key."""
+
+
+class Jobs(Section):
+    workers: int = Field(1, ge=0)
+    """Worker processes that `streamer up` starts; each encodes one film at a time."""
+    queue: str = "streamer"
+    """Name of the RQ queue."""
+    lease_s: float = Field(20.0, gt=0)
+    """Seconds without a heartbeat after which a job is taken from its worker."""
+    heartbeat_s: float = Field(5.0, gt=0)
+    """Seconds between two heartbeats."""
+    sweep_s: float = Field(5.0, gt=0)
+    """Seconds between two looks for lost jobs."""
+    max_attempts: int = Field(5, ge=1)
+    """Times a job is tried before it is given up."""
+    backoff_s: float = Field(5.0, ge=0)
+    """Seconds before the second attempt; doubled each time after."""
+    backoff_max_s: float = Field(600.0, gt=0)
+    """Longest pause between two attempts, in seconds."""
+
+
+class Ingest(Section):
+    max_upload_bytes: int = Field(64 << 30, ge=1)
+    """Largest file that is taken, in bytes."""
+    min_free_bytes: int = Field(1 << 30, ge=0)
+    """Free disk space in bytes below which uploads are refused."""
+    idle_timeout_s: float = Field(60.0, gt=0)
+    """Seconds an upload may send nothing."""
+    expire_s: int = Field(24 * 3600, ge=60)
+    """Seconds after which an unfinished upload is removed."""
+
+
+class Packager(Section):
+    threads: int = Field(0, ge=0)
+    """Encoder threads per film; 0: all cores."""
+    memory_bytes: int = Field(4 << 30, ge=256 << 20)
+    """Address space in bytes of the process that decodes uploads."""
+    stall_s: float = Field(120.0, gt=0)
+    """Seconds without progress after which an encode is stopped."""
+
+
+class Delivery(Section):
+    public_base_url: str = ""
+    """Where players fetch media, such as a CDN: https://cdn.example.org; empty: this server."""
+    signing_keys: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Playback keys: key id to 32 bytes in base64; empty: made once and kept in data.dir."""
+    signing_kid: str = ""
+    """Id of the key that signs new tokens; empty: the last one."""
+    token_extra_s: int = Field(2 * 3600, ge=60)
+    """Seconds a token lives beyond the film's duration."""
+    token_max_s: int = Field(24 * 3600, ge=60)
+    """Longest life of a token in seconds."""
+    token_skew_s: int = Field(60, ge=0)
+    """Seconds by which clocks may differ."""
+    heartbeat_s: int = Field(15, ge=1)
+    """Seconds between a player's heartbeats."""
+    session_idle_s: int = Field(120, ge=5)
+    """Seconds without a heartbeat after which a playback session has ended."""
+    max_short_side: int = Field(9999, ge=1, le=9999)
+    """Largest rendition, by its short side in pixels, that a session may play."""
+    playlist_cache_bytes: int = Field(64 << 20, ge=0)
+    """Memory per web process for playlists."""
+    cors_origins: tuple[str, ...] = ("*",)
+    """Origins whose pages may read media."""
+
+
+class Accounts(Section):
+    session_secret: str = Field("", repr=False)
+    """32 bytes in base64 that CSRF tokens are made with; empty: made once and kept in data.dir."""
+    session_idle_s: int = Field(14 * 86400, ge=60)
+    """Seconds without a request after which a login ends."""
+    session_max_s: int = Field(30 * 86400, ge=60)
+    """Seconds after which a login ends in any case."""
+    login_tries: int = Field(10, ge=1)
+    """Wrong passwords per account and address before the address has to wait for that account."""
+    login_tries_address: int = Field(100, ge=1)
+    """Wrong passwords per address, over all accounts."""
+    login_window_s: int = Field(300, ge=1)
+    """Seconds over which wrong passwords are counted."""
+    password_min_chars: int = Field(8, ge=1)
+    """Shortest password in characters."""
+    argon2_time: int = Field(3, ge=1)
+    """Argon2id passes."""
+    argon2_memory_kib: int = Field(64 * 1024, ge=8)
+    """Argon2id memory in KiB."""
+    argon2_lanes: int = Field(2, ge=1)
+    """Argon2id parallelism."""
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is written."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """auto: coloured lines on a terminal, JSON elsewhere."""
+    media: bool = False
+    """Whether each request for media is logged too (the token is always left out)."""
+
+
+class Config(BaseSettings):
+    """All sections. Built by `Config.load`; `Config()` is the defaults and the environment."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    server: Server = Server()
+    data: Data = Data()
+    database: Database = Database()
+    redis: Redis = Redis()
+    storage: Storage = Storage()
+    jobs: Jobs = Jobs()
+    ingest: Ingest = Ingest()
+    packager: Packager = Packager()
+    delivery: Delivery = Delivery()
+    accounts: Accounts = Accounts()
+    log: Log = Log()
+
+    @classmethod
+    def load(cls, path: Path | str | None = None, data_dir: Path | str | None = None) -> Self:
+        """Defaults, the TOML file at `path`, the environment, and `data_dir` in place of data.dir; ConfigError if unusable."""
+        if path is not None and not Path(path).is_file():
+            raise ConfigError(f"there is no configuration file {path}")
+        _refuse_unknown_environment(cls)
+
+        class FromFile(cls):  # type: ignore[valid-type,misc]  # the TOML source takes its path from the class
+            model_config = SettingsConfigDict(toml_file=path)
+
+        try:
+            loaded = cls.model_construct(**dict(FromFile()))
+        except (ValidationError, ValueError) as error:
+            raise ConfigError(str(error)) from error
+        folder = Path(data_dir) if data_dir is not None else loaded.data.dir
+        return loaded.model_copy(update={"data": Data(dir=folder.expanduser().absolute())})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL in use."""
+        return self.database.url or f"sqlite:///{self.data.dir.absolute() / 'streamer.db'}"
+
+    @property
+    def redis_url(self) -> str:
+        """The Redis URL in use."""
+        return self.redis.url or f"unix://{self.redis_socket}"
+
+    @property
+    def redis_socket(self) -> Path:
+        """Our own Valkey's socket: in data.dir, or under the temporary folder when that path is too long for the kernel."""
+        path = self.data.dir.absolute() / "run" / "valkey.sock"
+        if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
+            return path
+        name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"streamer-{os.getuid()}-{name}" / "valkey.sock"
+
+    @property
+    def storage_url(self) -> str:
+        """The object store's URL in use, for `storage.open_store`."""
+        return self.storage.url or (self.data.dir.absolute() / "media").as_uri()
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Where uploads grow until they are whole."""
+        return self.data.dir.absolute() / "uploads"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Where a worker keeps the source it is encoding."""
+        return self.data.dir.absolute() / "scratch"
+
+    @property
+    def secrets_file(self) -> Path:
+        """The keys made at the first start, readable by the owner only."""
+        return self.data.dir.absolute() / "secrets.json"
+
+
+def _refuse_unknown_environment(settings: type[Config]) -> None:
+    """A misspelt STREAMER_SERVRE__PORT must not be ignored; pydantic looks only for names it knows."""
+    for name in os.environ:
+        section, dots, _ = name.removeprefix(ENV_PREFIX).partition("__")
+        if name.startswith(ENV_PREFIX) and dots and section.lower() not in settings.model_fields:
+            raise ConfigError(f"unknown setting in the environment: {name}")
