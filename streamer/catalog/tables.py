@@ -1,0 +1,121 @@
+"""The catalog's rows. An asset is a film with an owner and a title; a version is one encode of one source of it; renditions are its parts."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamer.db import Base, Code, Id, Json, UtcDateTime, exact
+
+
+class Publication(StrEnum):
+    """Who may find the film; only `published` is listed for everyone."""
+
+    DRAFT = "draft"
+    IN_REVIEW = "in_review"
+    SCHEDULED = "scheduled"
+    PUBLISHED = "published"
+    UNLISTED = "unlisted"
+    ARCHIVED = "archived"
+    REMOVED = "removed"
+
+
+class Processing(StrEnum):
+    """How far the making of a version is."""
+
+    QUEUED = "queued"
+    PROBING = "probing"
+    ENCODING = "encoding"
+    PACKAGING = "packaging"
+    READY = "ready"
+    ERRORED = "errored"
+    CANCELLED = "cancelled"
+
+
+class Policy(StrEnum):
+    """`public` plays for anyone who has the playback id, `private` for those who may see the asset."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+class Asset(Base):
+    """A film. `live_version_id` is the one pointer that decides what plays; `deleted_at` is a tombstone, `purged_at` when its objects were gone."""
+
+    __tablename__ = "assets"
+    __table_args__ = (
+        Index("ix_assets_deleted_at_id", "deleted_at", "id"),
+        Index("ix_assets_owner_id_deleted_at_id", "owner_id", "deleted_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    owner_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"))
+    title: Mapped[str] = mapped_column(String(255))
+    publication: Mapped[str] = mapped_column(Code, default=Publication.PUBLISHED)
+    live_version_id: Mapped[str | None] = mapped_column(
+        Id, ForeignKey("versions.id", use_alter=True, name="fk_assets_live_version_id_versions")
+    )
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    purged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Version(Base):
+    """One encode of one source. `path` is `<asset>/<hash of source and plan>`, known once it is published."""
+
+    __tablename__ = "versions"
+    __table_args__ = (Index("ix_versions_asset_id_id", "asset_id", "id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    asset_id: Mapped[str] = mapped_column(Id, ForeignKey("assets.id"))
+    path: Mapped[str | None] = mapped_column(exact(255, ascii_only=True), unique=True)
+    source_key: Mapped[str] = mapped_column(exact(255, ascii_only=True))
+    source_name: Mapped[str] = mapped_column(String(255))
+    source_size: Mapped[int] = mapped_column(BigInteger)
+    source_sha256: Mapped[str] = mapped_column(exact(64, ascii_only=True))
+    processing: Mapped[str] = mapped_column(Code, default=Processing.QUEUED)
+    playable: Mapped[bool] = mapped_column(default=False)
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    report: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    duration_s: Mapped[float | None] = mapped_column()
+    width: Mapped[int | None] = mapped_column()
+    height: Mapped[int | None] = mapped_column()
+    poster: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Rendition(Base):
+    """One playlist of a version: `kind` is video, audio or text; bandwidths in bit/s, `size` in bytes."""
+
+    __tablename__ = "renditions"
+    __table_args__ = (Index("ix_renditions_version_id", "version_id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    version_id: Mapped[str] = mapped_column(Id, ForeignKey("versions.id"))
+    kind: Mapped[str] = mapped_column(Code)
+    name: Mapped[str] = mapped_column(String(64))
+    width: Mapped[int | None] = mapped_column()
+    height: Mapped[int | None] = mapped_column()
+    frame_rate: Mapped[str | None] = mapped_column(String(24))
+    codecs: Mapped[str] = mapped_column(String(64))
+    bandwidth: Mapped[int] = mapped_column()
+    average_bandwidth: Mapped[int] = mapped_column()
+    language: Mapped[str | None] = mapped_column(String(35))
+    size: Mapped[int] = mapped_column(BigInteger)
+
+
+class PlaybackId(Base):
+    """A public name an asset is played by. There may be several, each with its own policy; a revoked one opens nothing new."""
+
+    __tablename__ = "playback_ids"
+    __table_args__ = (Index("ix_playback_ids_asset_id", "asset_id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    asset_id: Mapped[str] = mapped_column(Id, ForeignKey("assets.id"))
+    policy: Mapped[str] = mapped_column(Code, default=Policy.PRIVATE)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

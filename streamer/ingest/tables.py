@@ -1,0 +1,41 @@
+"""The rows of what comes in."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamer.db import Base, Code, Id, Json, UtcDateTime, exact
+
+
+class UploadState(StrEnum):
+    """`receiving` has bytes on a local disk, `received` is an asset's source, `failed` has nothing left."""
+
+    RECEIVING = "receiving"
+    RECEIVED = "received"
+    FAILED = "failed"
+
+
+class Upload(Base):
+    """One file on its way in. `filename` is what the client said and never a path; `source_key` is where the bytes will stand in storage."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        Index("ix_uploads_state_updated_at", "state", "updated_at"),
+        Index("ix_uploads_user_id_id", "user_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"))
+    asset_id: Mapped[str | None] = mapped_column(Id, ForeignKey("assets.id"))
+    filename: Mapped[str] = mapped_column(String(255))
+    declared_size: Mapped[int | None] = mapped_column(BigInteger)
+    received: Mapped[int] = mapped_column(BigInteger, default=0)
+    state: Mapped[str] = mapped_column(Code, default=UploadState.RECEIVING)
+    sha256: Mapped[str | None] = mapped_column(exact(64, ascii_only=True))
+    source_key: Mapped[str] = mapped_column(exact(255, ascii_only=True))
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
