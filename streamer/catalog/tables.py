@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from streamer.db import Base, Code, Id, Json, UtcDateTime, exact
@@ -80,7 +80,7 @@ class Version(Base):
     playable: Mapped[bool] = mapped_column(default=False)
     error: Mapped[dict[str, Any] | None] = mapped_column(Json)
     report: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    duration_s: Mapped[float | None] = mapped_column()
+    duration_s: Mapped[float | None] = mapped_column(Double)
     width: Mapped[int | None] = mapped_column()
     height: Mapped[int | None] = mapped_column()
     poster: Mapped[bool] = mapped_column(default=False)
