@@ -39,11 +39,11 @@ class Section(BaseModel):
 class Server(Section):
     host: str = "127.0.0.1"
     """Address the web process listens on; 0.0.0.0 for all."""
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(default=8000, ge=0, le=65535)
     """TCP port."""
-    processes: int = Field(1, ge=1)
+    processes: int = Field(default=1, ge=1)
     """Web processes."""
-    threads: int = Field(32, ge=1)
+    threads: int = Field(default=32, ge=1)
     """Threads per web process for requests that use SQL."""
     public_url: str = ""
     """Where browsers reach this server, such as https://films.example.org; empty: as the request says."""
@@ -51,11 +51,11 @@ class Server(Section):
     """Host names answered (`*.example.org` for all below it); empty: localhost and plain IP addresses only."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
-    max_body_bytes: int = Field(1 << 20, ge=1024)
+    max_body_bytes: int = Field(default=1 << 20, ge=1024)
     """Largest request body in bytes, except where a route says otherwise (uploads)."""
-    keep_alive_s: int = Field(30, ge=1)
+    keep_alive_s: int = Field(default=30, ge=1)
     """Seconds an idle connection stays open."""
-    shutdown_s: int = Field(20, ge=1)
+    shutdown_s: int = Field(default=20, ge=1)
     """Seconds that open requests get to finish when the server stops."""
 
     @field_validator("trusted_proxies")
@@ -74,26 +74,26 @@ class Data(Section):
 class Database(Section):
     url: str = ""
     """mysql+pymysql://user:password@host/name or sqlite:///file; empty: SQLite in data.dir."""
-    pool_size: int = Field(8, ge=1)
+    pool_size: int = Field(default=8, ge=1)
     """Connections a process keeps open."""
-    pool_overflow: int = Field(24, ge=0)
+    pool_overflow: int = Field(default=24, ge=0)
     """Connections it may open beyond that for a moment."""
-    pool_timeout_s: int = Field(10, ge=1)
+    pool_timeout_s: int = Field(default=10, ge=1)
     """Seconds to wait for a free connection."""
-    connect_timeout_s: int = Field(5, ge=1)
+    connect_timeout_s: int = Field(default=5, ge=1)
     """Seconds to wait for the server to answer."""
-    lock_timeout_s: int = Field(10, ge=1)
+    lock_timeout_s: int = Field(default=10, ge=1)
     """Seconds to wait for another transaction's lock."""
 
 
 class Redis(Section):
     url: str = ""
     """redis://host:6379/0, rediss://… or unix:///path; empty: our own Valkey in data.dir."""
-    connect_timeout_s: float = Field(2.0, gt=0)
+    connect_timeout_s: float = Field(default=2.0, gt=0)
     """Seconds to wait for a connection."""
-    timeout_s: float = Field(2.0, gt=0)
+    timeout_s: float = Field(default=2.0, gt=0)
     """Seconds to wait for an answer."""
-    max_connections: int = Field(128, ge=1)
+    max_connections: int = Field(default=128, ge=1)
     """Connections per process."""
 
 
@@ -102,46 +102,46 @@ class Storage(Section):
     """file:///folder or s3://bucket/prefix?endpoint=…&region=…; empty: files in data.dir."""
     access_key: str = ""
     """S3 access key; empty: from the usual AWS environment."""
-    secret_key: str = Field("", repr=False)
+    secret_key: str = Field(default="", repr=False)
     """S3 secret key."""
 
 
 class Jobs(Section):
-    workers: int = Field(1, ge=0)
+    workers: int = Field(default=1, ge=0)
     """Worker processes that `streamer up` starts; each encodes one film at a time."""
     queue: str = "streamer"
     """Name of the RQ queue."""
-    lease_s: float = Field(20.0, gt=0)
+    lease_s: float = Field(default=20.0, gt=0)
     """Seconds without a heartbeat after which a job is taken from its worker."""
-    heartbeat_s: float = Field(5.0, gt=0)
+    heartbeat_s: float = Field(default=5.0, gt=0)
     """Seconds between two heartbeats."""
-    sweep_s: float = Field(5.0, gt=0)
+    sweep_s: float = Field(default=5.0, gt=0)
     """Seconds between two looks for lost jobs."""
-    max_attempts: int = Field(5, ge=1)
+    max_attempts: int = Field(default=5, ge=1)
     """Times a job is tried before it is given up."""
-    backoff_s: float = Field(5.0, ge=0)
+    backoff_s: float = Field(default=5.0, ge=0)
     """Seconds before the second attempt; doubled each time after."""
-    backoff_max_s: float = Field(600.0, gt=0)
+    backoff_max_s: float = Field(default=600.0, gt=0)
     """Longest pause between two attempts, in seconds."""
 
 
 class Ingest(Section):
-    max_upload_bytes: int = Field(64 << 30, ge=1)
+    max_upload_bytes: int = Field(default=64 << 30, ge=1)
     """Largest file that is taken, in bytes."""
-    min_free_bytes: int = Field(1 << 30, ge=0)
+    min_free_bytes: int = Field(default=1 << 30, ge=0)
     """Free disk space in bytes below which uploads are refused."""
-    idle_timeout_s: float = Field(60.0, gt=0)
+    idle_timeout_s: float = Field(default=60.0, gt=0)
     """Seconds an upload may send nothing."""
-    expire_s: int = Field(24 * 3600, ge=60)
+    expire_s: int = Field(default=24 * 3600, ge=60)
     """Seconds after which an unfinished upload is removed."""
 
 
 class Packager(Section):
-    threads: int = Field(0, ge=0)
+    threads: int = Field(default=0, ge=0)
     """Encoder threads per film; 0: all cores."""
-    memory_bytes: int = Field(4 << 30, ge=256 << 20)
+    memory_bytes: int = Field(default=4 << 30, ge=256 << 20)
     """Address space in bytes of the process that decodes uploads."""
-    stall_s: float = Field(120.0, gt=0)
+    stall_s: float = Field(default=120.0, gt=0)
     """Seconds without progress after which an encode is stopped."""
 
 
@@ -152,44 +152,44 @@ class Delivery(Section):
     """Playback keys: key id to 32 bytes in base64; empty: made once and kept in data.dir."""
     signing_kid: str = ""
     """Id of the key that signs new tokens; empty: the last one."""
-    token_extra_s: int = Field(2 * 3600, ge=60)
+    token_extra_s: int = Field(default=2 * 3600, ge=60)
     """Seconds a token lives beyond the film's duration."""
-    token_max_s: int = Field(24 * 3600, ge=60)
+    token_max_s: int = Field(default=24 * 3600, ge=60)
     """Longest life of a token in seconds."""
-    token_skew_s: int = Field(60, ge=0)
+    token_skew_s: int = Field(default=60, ge=0)
     """Seconds by which clocks may differ."""
-    heartbeat_s: int = Field(15, ge=1)
+    heartbeat_s: int = Field(default=15, ge=1)
     """Seconds between a player's heartbeats."""
-    session_idle_s: int = Field(120, ge=5)
+    session_idle_s: int = Field(default=120, ge=5)
     """Seconds without a heartbeat after which a playback session has ended."""
-    max_short_side: int = Field(9999, ge=1, le=9999)
+    max_short_side: int = Field(default=9999, ge=1, le=9999)
     """Largest rendition, by its short side in pixels, that a session may play."""
-    playlist_cache_bytes: int = Field(64 << 20, ge=0)
+    playlist_cache_bytes: int = Field(default=64 << 20, ge=0)
     """Memory per web process for playlists."""
     cors_origins: tuple[str, ...] = ("*",)
     """Origins whose pages may read media."""
 
 
 class Accounts(Section):
-    session_secret: str = Field("", repr=False)
+    session_secret: str = Field(default="", repr=False)
     """32 bytes in base64 that CSRF tokens are made with; empty: made once and kept in data.dir."""
-    session_idle_s: int = Field(14 * 86400, ge=60)
+    session_idle_s: int = Field(default=14 * 86400, ge=60)
     """Seconds without a request after which a login ends."""
-    session_max_s: int = Field(30 * 86400, ge=60)
+    session_max_s: int = Field(default=30 * 86400, ge=60)
     """Seconds after which a login ends in any case."""
-    login_tries: int = Field(10, ge=1)
+    login_tries: int = Field(default=10, ge=1)
     """Wrong passwords per account and address before the address has to wait for that account."""
-    login_tries_address: int = Field(100, ge=1)
+    login_tries_address: int = Field(default=100, ge=1)
     """Wrong passwords per address, over all accounts."""
-    login_window_s: int = Field(300, ge=1)
+    login_window_s: int = Field(default=300, ge=1)
     """Seconds over which wrong passwords are counted."""
-    password_min_chars: int = Field(8, ge=1)
+    password_min_chars: int = Field(default=8, ge=1)
     """Shortest password in characters."""
-    argon2_time: int = Field(3, ge=1)
+    argon2_time: int = Field(default=3, ge=1)
     """Argon2id passes."""
-    argon2_memory_kib: int = Field(64 * 1024, ge=8)
+    argon2_memory_kib: int = Field(default=64 * 1024, ge=8)
     """Argon2id memory in KiB."""
-    argon2_lanes: int = Field(2, ge=1)
+    argon2_lanes: int = Field(default=2, ge=1)
     """Argon2id parallelism."""
 
 

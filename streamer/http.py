@@ -1,0 +1,68 @@
+"""What endpoints share: reading a JSON body into a model, and one page of a list.
+
+`read(request, Model)` is for plain `def` endpoints (they run in the threadpool and cannot await); `read_async` is for
+the event loop. Both raise `Invalid` with one entry per wrong field.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import anyio.from_thread
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+from starlette.requests import Request
+
+from streamer.errors import Invalid
+
+Model = TypeVar("Model", bound=BaseModel)
+Row = TypeVar("Row")
+
+PAGE, PAGE_MAX = 50, 200
+
+
+def read(request: Request, model: type[Model]) -> Model:
+    """The JSON body as `model`, from a thread."""
+    return _validate(anyio.from_thread.run(request.body), model)
+
+
+async def read_async(request: Request, model: type[Model]) -> Model:
+    """The JSON body as `model`, on the event loop."""
+    return _validate(await request.body(), model)
+
+
+def page(
+    request: Request, s: Session, query: Select[tuple[Row]], id_column: InstrumentedAttribute[str]
+) -> tuple[Sequence[Row], str | None]:
+    """One page of `query`, newest first, by `limit` and `cursor` of the request: the rows and the next cursor.
+
+    Keyset: the cursor is the last id that was shown, and ids grow with time, so a deep page costs what the first one does.
+    """
+    limit = _limit(request.query_params.get("limit", str(PAGE)))
+    if cursor := request.query_params.get("cursor"):
+        query = query.where(id_column < cursor)
+    rows = s.scalars(query.order_by(id_column.desc()).limit(limit + 1)).all()
+    shown = rows[:limit]
+    return shown, _id(shown[-1]) if len(rows) > limit else None
+
+
+def _validate(body: bytes, model: type[Model]) -> Model:
+    try:
+        return model.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        raise Invalid("The body does not fit; see errors.", errors=[_entry(e) for e in error.errors()]) from error
+
+
+def _entry(error: Any) -> dict[str, str]:
+    return {"pointer": "".join(f"/{part}" for part in error["loc"]), "detail": error["msg"]}
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= PAGE_MAX):
+        raise Invalid(f"limit must be a whole number from 1 to {PAGE_MAX}.", errors=[{"pointer": "/limit", "detail": text[:40]}])
+    return int(text)
+
+
+def _id(row: Any) -> str:
+    key: str = row.id
+    return key
