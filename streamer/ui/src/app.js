@@ -1,0 +1,18 @@
+// What every page of the admin and the site runs, the player aside. Alpine's CSP build: no eval, so logic lives in these modules and
+// templates only name it.
+import Alpine from '@alpinejs/csp';
+import HSDropdown from 'preline/plugins/dropdown-non-auto';
+import { asset } from './pages/asset.js';
+import { library } from './pages/library.js';
+import { upload } from './pages/upload.js';
+import { confirmation, copier, theme, toasts } from './pages/parts.js';
+
+Alpine.data('theme', theme);
+Alpine.data('toasts', toasts);
+Alpine.data('copier', copier);
+Alpine.data('confirmation', confirmation);
+Alpine.data('library', library);
+Alpine.data('upload', upload);
+Alpine.data('asset', asset);
+Alpine.start();
+HSDropdown.autoInit();

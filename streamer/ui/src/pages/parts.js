@@ -1,0 +1,63 @@
+// Small behaviours used on many pages.
+
+const THEMES = ['auto', 'light', 'dark'];
+
+/** The theme button turns auto, light, dark and back. */
+export function theme() {
+  return {
+    now: document.documentElement.dataset.theme ?? 'auto',
+    get isAuto() { return this.now === 'auto'; },
+    get isLight() { return this.now === 'light'; },
+    get isDark() { return this.now === 'dark'; },
+    get label() { return `Theme: ${this.isAuto ? 'as the system' : this.now}`; },
+    turn() {
+      this.now = THEMES[(THEMES.indexOf(this.now) + 1) % THEMES.length];
+      if (this.isAuto) delete document.documentElement.dataset.theme;
+      else document.documentElement.dataset.theme = this.now;
+      try {
+        localStorage.setItem('theme', this.now);
+      } catch {
+        // Forbidden storage: the choice lasts as long as the page.
+      }
+    },
+  };
+}
+
+export function say(text) {
+  window.dispatchEvent(new CustomEvent('toast', { detail: text }));
+}
+
+export function toasts() {
+  let last = 0;
+  return {
+    list: [],
+    show(text) {
+      last += 1;
+      const id = last;
+      this.list.push({ id, text });
+      setTimeout(() => { this.list = this.list.filter((toast) => toast.id !== id); }, 4000);
+    },
+  };
+}
+
+/** Copies the element's data-copy; says so, or selects nothing and says it failed. */
+export function copier() {
+  return {
+    async copy() {
+      try {
+        await navigator.clipboard.writeText(this.$root.dataset.copy);
+        say('Copied');
+      } catch {
+        say('Your browser refused to copy. Select the text and copy it yourself.');
+      }
+    },
+  };
+}
+
+/** A dialog named `question` in the same element: ask opens it, close puts it away. */
+export function confirmation() {
+  return {
+    ask() { this.$refs.question.showModal(); },
+    close() { this.$refs.question.close(); },
+  };
+}
