@@ -12,7 +12,7 @@ import os
 import tempfile
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -222,7 +222,7 @@ class Config(BaseSettings):
     log: Log = Log()
 
     @classmethod
-    def load(cls, path: Path | str | None = None, data_dir: Path | str | None = None) -> Self:
+    def load(cls, path: Path | str | None = None, data_dir: Path | str | None = None) -> "Config":
         """Defaults, the TOML file at `path`, the environment, and `data_dir` in place of data.dir; ConfigError if unusable."""
         if path is not None and not Path(path).is_file():
             raise ConfigError(f"there is no configuration file {path}")

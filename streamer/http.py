@@ -32,7 +32,7 @@ async def read_async(request: Request, model: type[Model]) -> Model:
 
 
 def page(
-    request: Request, s: Session, query: Select[tuple[Row]], id_column: InstrumentedAttribute[str]
+    request: Request, s: Session, query: Select[Row], id_column: InstrumentedAttribute[str]
 ) -> tuple[Sequence[Row], str | None]:
     """One page of `query`, newest first, by `limit` and `cursor` of the request: the rows and the next cursor.
 
@@ -59,7 +59,9 @@ def _entry(error: Any) -> dict[str, str]:
 
 def _limit(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= PAGE_MAX):
-        raise Invalid(f"limit must be a whole number from 1 to {PAGE_MAX}.", errors=[{"pointer": "/limit", "detail": text[:40]}])
+        raise Invalid(
+            f"limit must be a whole number from 1 to {PAGE_MAX}.", errors=[{"pointer": "/limit", "detail": text[:40]}]
+        )
     return int(text)
 
 

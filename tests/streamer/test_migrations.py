@@ -1,0 +1,58 @@
+"""The migrated schema is the one the code declares, on both databases, and goes back to nothing."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, inspect, text
+
+from streamer import db, migrations
+from streamer.config import Config
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    config = Config.load(None, tmp_path)
+    url = config.database_url if request.param == "sqlite" else request.getfixturevalue("mariadb_url")
+    engine = db.create(config.database, url)
+    yield engine
+    engine.dispose()
+
+
+def test_the_migrated_schema_is_what_the_tables_declare(engine: Engine) -> None:
+    migrations.upgrade(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, db.Base.metadata) == []
+
+
+def test_the_first_migration_goes_up_down_and_up_again(engine: Engine) -> None:
+    migrations.upgrade(engine)
+    migrations.downgrade(engine, "base")
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    migrations.upgrade(engine)
+    assert set(inspect(engine).get_table_names()) == {"alembic_version", *db.Base.metadata.tables}
+
+
+def test_processes_that_migrate_at_once_do_it_once(engine: Engine) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: migrations.upgrade(engine), range(4)))
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0001",)]
+
+
+def test_every_foreign_key_is_in_the_migrated_schema(engine: Engine) -> None:
+    """compare_metadata can't be trusted alone: SQLite reports foreign keys without their names."""
+    migrations.upgrade(engine)
+    inspector = inspect(engine)
+    for table in db.Base.metadata.sorted_tables:
+        declared = {(key.parent.name, key.target_fullname) for key in table.foreign_keys}
+        found = {
+            (column, f"{key['referred_table']}.{target}")
+            for key in inspector.get_foreign_keys(table.name)
+            for column, target in zip(key["constrained_columns"], key["referred_columns"], strict=True)
+        }
+        assert found == declared, table.name
