@@ -11,7 +11,7 @@ revision = "0001"
 down_revision = None
 
 MARIADB = ("mysql", "mariadb")
-TABLE = {
+TABLE: dict[str, Any] = {
     f"{dialect}_{name}": value
     for dialect in MARIADB
     for name, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", "utf8mb4_unicode_520_ci"))

@@ -1,0 +1,79 @@
+"""Bearer keys: `sk_` and 256 random bits, shown once and stored as SHA-256 (a slow hash adds nothing to that much chance)."""
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from streamer import db, ids
+from streamer.accounts.roles import Permission, permissions
+from streamer.accounts.tables import ApiKey, User
+from streamer.errors import Invalid, NotFound
+
+EVERYTHING = "*"
+"""The scope that narrows nothing: the key may do what its owner's role may."""
+
+_PREFIX = "sk_"
+_SEEN_EVERY = timedelta(minutes=1)
+
+
+def issue(s: Session, user: User, *, name: str, scopes: Iterable[str] = (EVERYTHING,)) -> tuple[ApiKey, str]:
+    """A new key of this user: the row, and the secret, which nobody can see again."""
+    wanted = list(dict.fromkeys(scopes))
+    if unknown := set(wanted) - {EVERYTHING, *Permission}:
+        detail = f"has no permission {', '.join(sorted(unknown))}"
+        raise Invalid(f"The list of scopes {detail}.", errors=[{"pointer": "/scopes", "detail": detail}])
+    secret = _PREFIX + secrets.token_urlsafe(32)
+    key = ApiKey(
+        id=ids.new("key"),
+        user_id=user.id,
+        name=name.strip()[:200] or "key",
+        secret_sha256=_digest(secret),
+        scopes=wanted,
+        created_at=db.now(),
+    )
+    s.add(key)
+    s.flush()
+    return key, secret
+
+
+def find(s: Session, secret: str) -> tuple[ApiKey, User] | None:
+    """The live key with this secret and its owner; None for unknown, revoked, or of a disabled account."""
+    query = (
+        select(ApiKey, User)
+        .join(User, User.id == ApiKey.user_id)
+        .where(ApiKey.secret_sha256 == _digest(secret), ApiKey.revoked_at.is_(None), User.disabled_at.is_(None))
+    )
+    row = s.execute(query).first()
+    return (row[0], row[1]) if row else None
+
+
+def grants(key: ApiKey, role: str) -> frozenset[Permission]:
+    """What the key may do: its scopes, and never more than the role."""
+    allowed = permissions(role)
+    return allowed if EVERYTHING in key.scopes else allowed & frozenset(key.scopes)
+
+
+def is_stale(key: ApiKey) -> bool:
+    """Whether it is time to note the key's use again (once a minute: a busy key must not write at each request)."""
+    return key.last_used_at is None or db.now() - key.last_used_at > _SEEN_EVERY
+
+
+def note_use(s: Session, key_id: str) -> None:
+    """Remember that the key was used now."""
+    s.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=db.now()))
+
+
+def revoke(s: Session, key_id: str, *, owner_id: str | None) -> None:
+    """End a key at once; NotFound unless it is `owner_id`'s (None: anyone's). Revoking twice is fine."""
+    key = s.get(ApiKey, key_id)
+    if key is None or (owner_id is not None and key.user_id != owner_id):
+        raise NotFound(f"There is no API key {key_id[:40]}.")
+    key.revoked_at = key.revoked_at or db.now()
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

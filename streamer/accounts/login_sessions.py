@@ -1,0 +1,132 @@
+"""Server-side login sessions: a random cookie value, known here only by its SHA-256, in Redis and as a row in SQL.
+
+Redis answers each request (`login:<sha256>`, gone after the idle time). The row is the truth: when Redis has lost the
+entry or is down the row is asked, and once a minute it is touched and asked whether the session was revoked.
+"""
+
+import hashlib
+import json
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from redis.exceptions import RedisError
+from sqlalchemy import select, update
+
+from streamer import db, ids
+from streamer.accounts.tables import LoginSession
+from streamer.errors import Unavailable
+from streamer.services import Services
+
+_TOUCH_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A live session."""
+
+    id: str
+    user_id: str
+
+
+def start(services: Services, user_id: str, *, user_agent: str, address: str) -> tuple[str, str]:
+    """A new session: its id and the cookie's value, which always is a new one."""
+    secret = secrets.token_urlsafe(32)
+    now = db.now()
+    row = LoginSession(
+        id=ids.new("ses"),
+        user_id=user_id,
+        secret_sha256=_digest(secret),
+        created_at=now,
+        last_seen_at=now,
+        expires_at=now + timedelta(seconds=services.config.accounts.session_max_s),
+        user_agent=user_agent[:300],
+        address=address[:64],
+    )
+    with db.session(services) as s:
+        s.add(row)
+    with suppress(RedisError):  # the row is enough
+        _remember(services, row)
+    return row.id, secret
+
+
+def find(services: Services, secret: str) -> Known | None:
+    """The live session of this cookie, or None."""
+    digest = _digest(secret)
+    entry = _recall(services, digest)
+    if entry is not None and time.time() < entry["touched_at"] + _TOUCH_S:
+        return Known(entry["id"], entry["user_id"])
+    return _touch(services, digest)
+
+
+def end(services: Services, secret: str) -> None:
+    """Sign this session out. Unavailable when Redis can't be told, because it would go on answering for a minute."""
+    digest = _digest(secret)
+    with db.session(services) as s:
+        s.execute(update(LoginSession).where(LoginSession.secret_sha256 == digest).values(revoked_at=db.now()))
+    _forget(services, [digest])
+
+
+def end_all(services: Services, user_id: str) -> None:
+    """Sign a user out everywhere."""
+    live = LoginSession.user_id == user_id, LoginSession.revoked_at.is_(None)
+    with db.session(services) as s:
+        digests = list(s.scalars(select(LoginSession.secret_sha256).where(*live)))
+        s.execute(update(LoginSession).where(*live).values(revoked_at=db.now()))
+    _forget(services, digests)
+
+
+def _touch(services: Services, digest: str) -> Known | None:
+    """Ask the row, and note in it and in Redis that the session is in use."""
+    now = db.now()
+    idle_since = now - timedelta(seconds=services.config.accounts.session_idle_s)
+    live = (
+        LoginSession.secret_sha256 == digest,
+        LoginSession.revoked_at.is_(None),
+        LoginSession.expires_at > now,
+        LoginSession.last_seen_at > idle_since,
+    )
+    with db.reading(services) as s:
+        row = s.scalar(select(LoginSession).where(*live))
+    if row is None:
+        return None
+    if now - row.last_seen_at > timedelta(seconds=_TOUCH_S):
+        with db.session(services) as s:
+            s.execute(update(LoginSession).where(*live).values(last_seen_at=now))
+    with suppress(RedisError):
+        _remember(services, row)
+    return Known(row.id, row.user_id)
+
+
+def _remember(services: Services, row: LoginSession) -> None:
+    entry = {"id": row.id, "user_id": row.user_id, "touched_at": time.time()}
+    left = _seconds_left(row.expires_at)
+    ttl = min(services.config.accounts.session_idle_s, left)
+    services.kv_sync.set(f"login:{row.secret_sha256}", json.dumps(entry), ex=max(1, ttl))
+
+
+def _recall(services: Services, digest: str) -> dict[str, Any] | None:
+    with suppress(RedisError):
+        if text := services.kv_sync.get(f"login:{digest}"):
+            entry: dict[str, Any] = json.loads(text)
+            return entry
+    return None
+
+
+def _forget(services: Services, digests: list[str]) -> None:
+    try:
+        if digests:
+            services.kv_sync.delete(*(f"login:{digest}" for digest in digests))
+    except RedisError as error:
+        raise Unavailable("Signing out is not complete yet; try again in a moment.") from error
+
+
+def _seconds_left(expires_at: datetime) -> int:
+    return int((expires_at - db.now()).total_seconds())
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,243 @@
+"""Who is asking: a bearer key or a login cookie, and whether the request may be believed.
+
+    logins.require(request, Permission.ASSETS_WRITE) -> Principal    # or Unauthenticated / Forbidden; in a plain `def` endpoint
+    logins.principal(request) -> Principal | None                    # None: anonymous
+    await logins.require_async(request, …), principal_async(request) # the same on the event loop
+    form = await logins.form(request)                                # an HTML form; its csrf_token counts as the header does
+
+A cookie comes along with requests that other sites make, so a request that changes state counts as the cookie owner's only
+if the browser says it is same-origin (Sec-Fetch-Site, else Origin) and it carries the session's token in `X-CSRF-Token` or
+the form field `csrf_token`. Without that proof `principal` is None and `require` says why. Bearer keys need no proof.
+"""
+
+import hmac
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from sqlalchemy import select
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+
+from streamer import db
+from streamer.accounts import apikeys, login_sessions, passwords, throttle
+from streamer.accounts.roles import Permission, permissions
+from streamer.accounts.tables import User
+from streamer.errors import Forbidden, Problem, Unauthenticated
+from streamer.services import Services
+
+CSRF_HEADER = "x-csrf-token"
+CSRF_FIELD = "csrf_token"
+_SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
+_FORM_FIELDS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The account behind a request and what it may do this way; `csrf_token` is for pages of a login session."""
+
+    user_id: str
+    email: str
+    name: str
+    role: str
+    permissions: frozenset[Permission]
+    session_id: str | None = None
+    key_id: str | None = None
+    csrf_token: str | None = field(default=None, repr=False)
+
+    def can(self, permission: Permission) -> bool:
+        """Whether this permission was granted."""
+        return permission in self.permissions
+
+    @property
+    def unrestricted(self) -> bool:
+        """Whether this way in has all rights of the role; a key with narrower scopes has not."""
+        return self.permissions == permissions(self.role)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A new login: `secret` is the cookie's value, see `set_cookie`."""
+
+    user: User
+    secret: str = field(repr=False)
+    csrf_token: str = field(repr=False)
+
+
+def principal(request: Request) -> Principal | None:
+    """The account behind the request, looked up once; Unauthenticated for a bearer key that is not valid. Blocks."""
+    if not hasattr(request.state, "principal"):
+        request.state.refusal = None
+        request.state.principal = _identify(request)
+    found: Principal | None = request.state.principal
+    return found
+
+
+def require(request: Request, permission: Permission | None = None) -> Principal:
+    """The principal, which has `permission` (None: anyone signed in), or the refusal that fits. Blocks."""
+    found = principal(request)
+    if found is None:
+        refusal: Problem | None = request.state.refusal
+        raise refusal or Unauthenticated()
+    if permission is not None and not found.can(permission):
+        raise Forbidden(f"This needs the permission {permission}, which {_way(found)} does not have.")
+    return found
+
+
+async def principal_async(request: Request) -> Principal | None:
+    """`principal` without holding up the event loop."""
+    if hasattr(request.state, "principal") or _anonymous(request):
+        return principal(request)
+    return await run_in_threadpool(principal, request)
+
+
+async def require_async(request: Request, permission: Permission | None = None) -> Principal:
+    """`require` without holding up the event loop."""
+    await principal_async(request)
+    return require(request, permission)
+
+
+async def form(request: Request) -> FormData:
+    """The fields of an HTML form. Read it before `principal` or `require`: its token is the proof they look for."""
+    fields = await request.form(max_files=0, max_fields=_FORM_FIELDS)
+    request.state.csrf_given = fields.get(CSRF_FIELD)
+    return fields
+
+
+def sign_in(request: Request, email: str, password: str) -> SignedIn:
+    """Start a session, always under a new id. The refusal is the same for a wrong password and an unknown or disabled account."""
+    if not _same_origin(request, strict=False):
+        raise _foreign()
+    services: Services = request.app.state.services
+    address = client_address(request)
+    throttle.count_try(services, email, address)
+    with db.reading(services) as s:
+        user = s.scalar(select(User).where(User.email == email.strip().casefold(), User.disabled_at.is_(None)))
+    if not passwords.verify(services.config.accounts, user.password_hash if user else None, password) or user is None:
+        raise Unauthenticated("The e-mail address or the password is wrong.", code="wrong_credentials")
+    throttle.forgive(services, email, address)
+    if old := request.cookies.get(cookie_name(request)):
+        login_sessions.end(services, old)
+    agent = request.headers.get("user-agent", "")
+    session_id, secret = login_sessions.start(services, user.id, user_agent=agent, address=address)
+    return SignedIn(user, secret, _csrf_token(services, session_id))
+
+
+def sign_out(request: Request) -> None:
+    """End the request's login session, if there is one."""
+    if secret := request.cookies.get(cookie_name(request)):
+        login_sessions.end(request.app.state.services, secret)
+
+
+def set_cookie(request: Request, response: Response, signed_in: SignedIn) -> None:
+    """Give the browser its session."""
+    services: Services = request.app.state.services
+    response.set_cookie(
+        cookie_name(request),
+        signed_in.secret,
+        max_age=services.config.accounts.session_max_s,
+        path="/",
+        secure=_is_https(request),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def clear_cookie(request: Request, response: Response) -> None:
+    """Take the session's cookie away."""
+    response.delete_cookie(cookie_name(request), path="/", secure=_is_https(request), httponly=True, samesite="lax")
+
+
+def cookie_name(request: Request) -> str:
+    """`__Host-` binds the cookie to this very host over https; browsers refuse that prefix over http."""
+    return "__Host-session" if _is_https(request) else "session"
+
+
+def client_address(request: Request) -> str:
+    """The client's address, as the configured proxies tell it (see streamer.middleware)."""
+    return request.client.host if request.client else "unknown"
+
+
+def _identify(request: Request) -> Principal | None:
+    services: Services = request.app.state.services
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return _by_key(services, secret.strip())
+    if cookie := request.cookies.get(cookie_name(request)):
+        return _by_cookie(request, services, cookie)
+    return None
+
+
+def _by_key(services: Services, secret: str) -> Principal:
+    with db.reading(services) as s:
+        found = apikeys.find(s, secret)
+    if found is None:
+        raise Unauthenticated("The API key is unknown, revoked, or of a disabled account.", code="bad_key")
+    key, user = found
+    if apikeys.is_stale(key):
+        db.retrying(services, lambda s: apikeys.note_use(s, key.id))
+    return Principal(user.id, user.email, user.name, user.role, apikeys.grants(key, user.role), key_id=key.id)
+
+
+def _by_cookie(request: Request, services: Services, cookie: str) -> Principal | None:
+    known = login_sessions.find(services, cookie)
+    if known is None:
+        return None
+    with db.reading(services) as s:
+        user = s.get(User, known.user_id)
+    if user is None or user.disabled_at is not None:
+        return None
+    token = _csrf_token(services, known.id)
+    request.state.refusal = _csrf_refusal(request, token)
+    if request.state.refusal is not None:
+        return None
+    granted = permissions(user.role)
+    return Principal(user.id, user.email, user.name, user.role, granted, session_id=known.id, csrf_token=token)
+
+
+def _csrf_refusal(request: Request, token: str) -> Forbidden | None:
+    """Why this request may have been made by another site; None when it can't have been."""
+    if request.method in _SAFE:
+        return None
+    if not _same_origin(request, strict=True):
+        return _foreign()
+    given = request.headers.get(CSRF_HEADER) or getattr(request.state, "csrf_given", None) or ""
+    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), token.encode()):
+        return Forbidden("The page is out of date. Load it again and repeat what you did.", code="csrf")
+    return None
+
+
+def _same_origin(request: Request, *, strict: bool) -> bool:
+    """What the browser says of where the request comes from; `strict` refuses one that says nothing."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    if origin is None:
+        return not strict
+    public: str = request.app.state.services.config.server.public_url
+    return urlsplit(origin).netloc in {request.headers.get("host"), urlsplit(public).netloc} - {"", None}
+
+
+def _foreign() -> Forbidden:
+    return Forbidden("This request comes from another site.", code="foreign_origin")
+
+
+def _csrf_token(services: Services, session_id: str) -> str:
+    digest = hmac.digest(services.secrets.session, f"csrf\n{session_id}".encode(), "sha256")
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _is_https(request: Request) -> bool:
+    services: Services = request.app.state.services
+    return request.url.scheme == "https" or services.config.server.public_url.startswith("https://")
+
+
+def _anonymous(request: Request) -> bool:
+    return "authorization" not in request.headers and cookie_name(request) not in request.cookies
+
+
+def _way(found: Principal) -> str:
+    return f"the role {found.role}" if found.unrestricted else "this API key"
