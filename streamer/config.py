@@ -166,6 +166,8 @@ class Delivery(Section):
     """Largest rendition, by its short side in pixels, that a session may play."""
     playlist_cache_bytes: int = Field(default=64 << 20, ge=0)
     """Memory per web process for playlists."""
+    segment_cache_bytes: int = Field(default=256 << 20, ge=0)
+    """Memory per web process for media that is asked for again and again; 0 holds none."""
     cors_origins: tuple[str, ...] = ("*",)
     """Origins whose pages may read media."""
 

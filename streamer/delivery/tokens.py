@@ -20,8 +20,6 @@ from enum import StrEnum
 
 Keys = Mapping[str, bytes]
 
-SKEW_S = 60
-LONGEST_TTL_S = 24 * 3600
 LARGEST_CAP = 9999
 STILLS_ONLY = 0
 
@@ -35,6 +33,17 @@ _PREFIX = re.compile(rf"/{_NAME}/{_NAME}/")
 _PATH = re.compile(rf"/p/([^/]+/{_NAME}/{_NAME})/([a-z0-9_-][a-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)")
 _RUNG = re.compile(r"v([0-9]+)")
 _LONGEST_PATH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds by which clocks may differ, and seconds that a token may live."""
+
+    skew_s: int = 60
+    longest_s: int = 24 * 3600
+
+
+LIMITS = Limits()
 
 
 class Reason(StrEnum):
@@ -81,11 +90,11 @@ def sign(keys: Keys, prefix: str, *, kid: str, exp: int, cap: int, sid: str) -> 
     return token
 
 
-def verify(keys: Keys, path: str, now: float) -> tuple[Grant, str]:
+def verify(keys: Keys, path: str, now: float, limits: Limits = LIMITS) -> tuple[Grant, str]:
     """The grant and the name under its prefix that a served path opens now. Raises TokenRefused."""
     ticket, rest = split(path)
     grant = admit(keys, ticket)
-    check(grant, rest, now)
+    check(grant, rest, now, limits)
     return grant, rest
 
 
@@ -111,11 +120,11 @@ def admit(keys: Keys, ticket: str) -> Grant:
     return Grant(kid, int(exp), int(cap), sid, asset, version)
 
 
-def check(grant: Grant, rest: str, now: float) -> None:
-    """Check time and rung. A signer never looks further than 24 h ahead, so a token that does was not made by a sound one."""
-    if now > grant.exp + SKEW_S:
+def check(grant: Grant, rest: str, now: float, limits: Limits = LIMITS) -> None:
+    """Check time and rung. A signer never looks further than a day ahead, so a token that does was not made by a sound one."""
+    if now > grant.exp + limits.skew_s:
         raise TokenRefused(Reason.EXPIRED)
-    if now < grant.exp - LONGEST_TTL_S - SKEW_S:
+    if now < grant.exp - limits.longest_s - limits.skew_s:
         raise TokenRefused(Reason.TOO_FAR)
     if not within_cap(rest, grant.cap):
         raise TokenRefused(Reason.RUNG)
