@@ -1,10 +1,10 @@
 """CMAF fragmented MP4, written: one track per file, init segments and media segments (ISO/IEC 14496-12, 23000-19).
 
 Decode times are the sorted presentation times, so a segment's `tfdt` is the presentation time of its first frame and the first is 0. Composition
-offsets are made positive by a constant reorder delay that one edit list entry takes off again: FFmpeg shifts the picture against the sound when
-it meets negative offsets in fragments (its mov demuxer's dts_shift), while MSE, AVPlayer and FFmpeg all honour this edit. Every GOP is a fragment (`moof` + `mdat`) of its own and its key frame comes first,
-which makes the I-frame of a playlist one byte range: `moof`, `mdat` header, first sample.
-Reading lives in fmp4_read.py and is re-exported here.
+offsets are made positive by a constant reorder delay, and one edit list entry takes it off again: FFmpeg shifts the picture against the sound
+when it meets negative offsets in fragments (its demuxer's dts_shift), while MSE, AVPlayer and FFmpeg all honour this edit.
+Every GOP is a fragment (`moof` + `mdat`) of its own and its key frame comes first, which makes the I-frame of a playlist one byte range: `moof`,
+`mdat` header, first sample. Reading lives in fmp4_read.py and is re-exported here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from packager.facts import Colour
 from packager.fmp4_read import InitFacts, SegmentFacts, codecs, read_init, read_segment
 from packager.h264 import avcc_from_annexb, length_prefixed
 
@@ -40,16 +41,6 @@ _TRACK: Final = 1
 _KEY: Final = 0x02000000  # depends on no other sample
 _DELTA: Final = 0x01010000  # depends on others, not a sync sample
 _STYP: Final = struct.pack(">I4s4sI4s4s", 24, b"styp", b"msdh", 0, b"msdh", b"cmfs")
-
-
-@dataclass(frozen=True, slots=True)
-class Colour:
-    """Code points of ISO/IEC 23091-2 (the same numbers as H.264's VUI and FFmpeg's enums)."""
-
-    primaries: int
-    transfer: int
-    matrix: int
-    full_range: bool = False
 
 
 @dataclass(frozen=True, slots=True)

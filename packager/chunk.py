@@ -1,0 +1,284 @@
+"""Encode one chunk of any of its rungs. Runs in the child.
+
+The source is decoded once. Each rung has a thread that scales the frames of the rung above it, hands them on and encodes its own, so scaling
+and encoding of all rungs overlap; PyAV releases the GIL in both. Queues are short: they bound memory and make the slowest rung set the pace.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.codec.context import Flags
+from av.video.codeccontext import VideoCodecContext
+
+from packager import fmp4
+from packager.child import Emitter
+from packager.errors import SourceRefused
+from packager.ladder import Rung
+from packager.picture import Filters, prepared, scaled
+from packager.plan import Plan, VideoPlan
+from packager.source import Decoder
+from packager.timeline import Chunk, Grid
+
+QUEUE_FRAMES = 6
+PROGRESS_S = 0.5
+I_FRAME = 1
+Timed = tuple[Fraction, av.VideoFrame]
+
+
+def run(request: dict[str, Any], emit: Emitter) -> None:
+    """Request: path, plan (JSON), chunk (number), rungs (names). Emits `init`, `segment` and `progress` messages, then `done`."""
+    plan = Plan.from_json(request["plan"]).video
+    assert plan
+    chunk = plan.chunks[request["chunk"]]
+    rungs = [rung for rung in plan.rungs if rung.name in request["rungs"]]
+    decoder = Decoder(request["path"], plan.index)
+    _feed(_laid(decoder, plan, chunk), _start(rungs, plan, chunk, emit), chunk, emit)
+    emit("done", damaged=decoder.damaged)
+
+
+def _laid(decoder: Decoder, plan: VideoPlan, chunk: Chunk) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(slot, prepared frame) for every slot of the chunk: the latest frame not after the slot, else the first there is."""
+    shown = _shown(decoder, plan, chunk)
+    current = next(shown, None)
+    if current is None:
+        raise SourceRefused(
+            "undecodable", "The picture can't be decoded", "Not one frame of this part of the film could be decoded."
+        )
+    upcoming = next(shown, None)
+    for slot in range(chunk.first, chunk.last):
+        due = plan.origin + Fraction(plan.grid.time(slot) + plan.grid.tolerance, plan.grid.timescale)
+        while upcoming and upcoming[0] <= due:
+            current, upcoming = upcoming, next(shown, None)
+        yield slot, current[1]
+
+
+def _shown(decoder: Decoder, plan: VideoPlan, chunk: Chunk) -> Iterator[Timed]:
+    """Prepared frames from the last one not after the chunk's start on; what only pre-rolls is decoded but never scaled."""
+    filters = prepared(plan)
+    start = plan.origin + Fraction(plan.grid.time(chunk.first) + plan.grid.tolerance, plan.grid.timescale)
+    waiting: Timed | None = None
+    for stamp, frame in _covering(decoder, chunk, start):
+        if waiting and stamp > start:
+            yield from _through(filters, waiting)
+        if waiting and stamp <= start and plan.deinterlace:
+            yield from _through(filters, waiting)  # bwdif looks at neighbours: let it see them
+        waiting = (stamp, frame)
+    if waiting:
+        yield from _through(filters, waiting)
+    yield from _stamped(filters.flush())
+
+
+def _covering(decoder: Decoder, chunk: Chunk, start: Fraction) -> Iterator[Timed]:
+    """Frames from the seek point; when the container can't seek that precisely, from the first byte."""
+    frames = decoder.frames(chunk.seek if chunk.number else None)
+    first = next(frames, None)
+    if chunk.number and (first is None or first[0] > start):
+        frames.close()  # type: ignore[attr-defined]  # every generator has close; Iterator doesn't say so
+        frames = decoder.frames(None)
+        first = next(frames, None)
+    if first:
+        yield first
+        yield from frames
+
+
+def _through(filters: Filters, timed: Timed) -> Iterator[Timed]:
+    frame = timed[1]
+    assert frame.time_base
+    return _stamped(filters(frame.time_base, frame))
+
+
+def _stamped(frames: Iterator[av.VideoFrame]) -> Iterator[Timed]:
+    for frame in frames:
+        assert frame.pts is not None and frame.time_base
+        yield frame.pts * frame.time_base, frame
+
+
+def _start(rungs: list[Rung], plan: VideoPlan, chunk: Chunk, emit: Emitter) -> list[RungThread]:
+    """Threads from the largest rung to the smallest, each feeding the next."""
+    threads: list[RungThread] = []
+    for rung in reversed(rungs):
+        threads.insert(0, RungThread(rung, plan, chunk, emit, threads[0] if threads else None))
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _feed(frames: Iterator[tuple[int, av.VideoFrame]], threads: list[RungThread], chunk: Chunk, emit: Emitter) -> None:
+    reported = time.monotonic()
+    try:
+        for slot, frame in frames:
+            if not threads[0].take((slot, frame)):
+                break
+            if time.monotonic() - reported > PROGRESS_S:
+                reported = time.monotonic()
+                emit("progress", frames=slot - chunk.first)
+    finally:
+        threads[0].take(None)
+        for thread in threads:
+            thread.join()
+    for thread in threads:
+        if thread.error:
+            raise thread.error
+
+
+class RungThread(threading.Thread):
+    """Scales, hands on, encodes. An error anywhere drains the queue, so that nobody above blocks for ever."""
+
+    def __init__(self, rung: Rung, plan: VideoPlan, chunk: Chunk, emit: Emitter, below: RungThread | None) -> None:
+        super().__init__(name=rung.name, daemon=True)
+        self.error: BaseException | None = None
+        self._rung, self._below = rung, below
+        self._queue: queue.Queue[tuple[int, av.VideoFrame] | None] = queue.Queue(QUEUE_FRAMES)
+        self._scale = scaled(rung.width, rung.height, plan.colour)
+        self._encoder = RungEncoder(rung, plan, chunk, emit)
+
+    def take(self, item: tuple[int, av.VideoFrame] | None) -> bool:
+        """Queue a frame, or the end; False when this rung has failed."""
+        self._queue.put(item)
+        return self.error is None
+
+    def run(self) -> None:
+        try:
+            while item := self._queue.get():
+                self._one(*item)
+            self._encoder.finish()
+        except BaseException as error:  # carried to the main thread
+            self.error = error
+            while self._queue.get():
+                pass
+        if self._below:
+            self._below.take(None)
+
+    def _one(self, slot: int, frame: av.VideoFrame) -> None:
+        assert frame.time_base
+        for picture in self._scale(frame.time_base, frame):
+            if self._below and not self._below.take((slot, picture)):
+                assert self._below.error
+                raise self._below.error
+            if slot % self._rung.step == 0:
+                self._encoder.encode(slot, picture)
+
+
+class RungEncoder:
+    """x264 for one rung of one chunk, and its packets cut into GOP fragments and segments."""
+
+    def __init__(self, rung: Rung, plan: VideoPlan, chunk: Chunk, emit: Emitter) -> None:
+        self._rung, self._grid, self._chunk, self._emit, self._plan = rung, plan.grid, chunk, emit, plan
+        self._keys, self._cuts = set(plan.grid.keys), set(plan.grid.segments)
+        self._codec = _codec(rung, plan)
+        self._announced = False
+        self._delay = plan.grid.delay(rung.step)
+        # Decode times are the sorted presentation times, so the n-th packet takes the n-th slot's time.
+        self._slots = iter(range(-(-chunk.first // rung.step) * rung.step, chunk.last, rung.step))
+        self._gop: list[fmp4.Sample] = []
+        self._gop_slot = self._segment_slot = chunk.first
+        self._fragments: list[fmp4.Fragment] = []
+        self._starts: list[int] = []
+        self._number = chunk.segment
+
+    def encode(self, slot: int, frame: av.VideoFrame) -> None:
+        frame.pts, frame.time_base = self._grid.time(slot), Fraction(1, self._grid.timescale)
+        frame.pict_type = I_FRAME if slot in self._keys else 0  # a decoder leaves the source's own types on its frames
+        for packet in self._codec.encode(frame):
+            self._packet(packet)
+
+    def finish(self) -> None:
+        for packet in self._codec.encode(None):
+            self._packet(packet)
+        self._close_gop()
+        self._close_segment(self._chunk.last)
+
+    def _packet(self, packet: av.Packet[Any]) -> None:
+        slot = next(self._slots)
+        if packet.is_keyframe != (slot in self._keys):
+            raise RuntimeError(f"{self._rung.name}: a key frame is not where the plan has it (slot {slot})")
+        if slot in self._keys and self._gop:
+            self._close_gop()
+            if slot in self._cuts:
+                self._close_segment(slot)
+        if not self._gop:
+            self._gop_slot = slot
+        assert packet.pts is not None
+        start = self._grid.time(slot)
+        duration = self._grid.time(min(slot + self._rung.step, self._grid.count)) - start
+        self._gop.append(
+            fmp4.Sample(
+                fmp4.length_prefixed(bytes(packet)), duration, packet.pts - start + self._delay, packet.is_keyframe
+            )
+        )
+
+    def _close_gop(self) -> None:
+        start = self._grid.time(self._gop_slot)
+        sequence = self._grid.keys.index(self._gop_slot) + 1
+        self._fragments.append(fmp4.fragment(sequence, start, self._gop))
+        self._starts.append(start)
+        self._gop = []
+
+    def _close_segment(self, following: int) -> None:
+        self._announce()
+        data, ranges = fmp4.segment(self._fragments)
+        start = self._grid.time(self._segment_slot)
+        frames = [(*where, begin) for where, begin in zip(ranges, self._starts, strict=True)]
+        self._emit(
+            "segment",
+            data,
+            rendition=self._rung.name,
+            number=self._number,
+            start=start,
+            duration=self._grid.time(following) - start,
+            iframes=frames,
+        )
+        self._fragments, self._starts, self._segment_slot = [], [], following
+        self._number += 1
+
+    def _announce(self) -> None:
+        """The init segment, once: x264 has its parameter sets as soon as it is open."""
+        if not self._announced:
+            self._announced = True
+            assert self._codec.extradata
+            avcc = fmp4.avcc_from_annexb(self._codec.extradata)
+            track = fmp4.VideoTrack(
+                self._grid.timescale, self._rung.width, self._rung.height, avcc, self._plan.colour, self._delay
+            )
+            self._emit("init", fmp4.init_segment(track), rendition=self._rung.name, timescale=self._grid.timescale)
+
+
+def _codec(rung: Rung, plan: VideoPlan) -> VideoCodecContext:
+    codec = av.CodecContext.create("libx264", "w")
+    assert isinstance(codec, VideoCodecContext)
+    codec.width, codec.height, codec.pix_fmt = rung.width, rung.height, "yuv420p"
+    codec.time_base, codec.framerate = Fraction(1, plan.grid.timescale), _rate(plan.grid, rung.step)
+    codec.sample_aspect_ratio = Fraction(1)
+    # Tags are copied by hand: nothing in PyAV carries them from frame to encoder, and a lost tag shifts every colour.
+    codec.color_primaries, codec.color_trc = plan.colour.primaries, plan.colour.transfer
+    codec.colorspace, codec.color_range = plan.colour.matrix, 1
+    codec.thread_count = rung.threads
+    codec.flags |= Flags.global_header | Flags.bitexact | Flags.closed_gop
+    codec.options = options(rung)
+    codec.open()
+    return codec
+
+
+def _rate(grid: Grid, step: int) -> Fraction:
+    return (grid.rate / step).limit_denominator(60000)
+
+
+def options(rung: Rung) -> dict[str, str]:
+    """x264's settings for a rung, each for a reason."""
+    return {
+        "preset": rung.preset,
+        "profile": "high",  # Apple 1.4: High is preferred; every player of the last ten years decodes it
+        "crf": str(rung.crf),
+        "maxrate": f"{rung.maxrate_kbps}k",
+        "bufsize": f"{rung.bufsize_kbps}k",
+        "forced-idr": "1",  # our I frames are IDR frames: a segment must start with one
+        # The plan alone places IDR frames, identically in every rung. Scene cuts still get I frames, but never IDR.
+        "x264-params": "keyint=infinite:min-keyint=1000000:scenecut=40:open-gop=0",
+    }

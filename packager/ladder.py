@@ -1,0 +1,100 @@
+"""Which rungs a title gets: pure decisions from its size and rate.
+
+Bit rates follow Apple's H.264 reference ladder (HLS Authoring Specification 1.25); they are ceilings held by the encoder's VBV buffer while
+CRF spends less wherever the picture allows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+HD = 720
+MAX_RATE = Fraction(60)
+# A rung below HD doesn't gain from more than 30 frames a second; players switch between whole and half rate without a seam.
+HALF_RATE_BELOW, HALF_RATE_ABOVE = 540, Fraction(61, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of the ladder: short side in pixels, ceiling in kb/s, quality aimed at (x264 CRF)."""
+
+    short: int
+    ceiling_kbps: int
+    crf: float
+
+
+REFERENCE = (
+    Step(234, 116, 25.0),  # with 48 kb/s audio and a full VBV buffer its peak stays under 192 kb/s (Apple 9.21)
+    Step(360, 500, 24.0),
+    Step(432, 1100, 23.0),
+    Step(540, 2000, 23.0),
+    Step(720, 3000, 23.5),
+    Step(720, 4500, 21.0),
+    Step(1080, 6000, 23.5),
+    Step(1080, 7800, 21.0),
+    Step(1440, 11600, 23.5),
+    Step(1440, 14000, 21.0),
+    Step(2160, 16800, 23.5),
+    Step(2160, 22000, 21.0),
+)
+LOW = tuple({step.short: step for step in reversed(REFERENCE)}.values())[::-1]
+HIGH = tuple({step.short: step for step in REFERENCE}.values())
+BELOW_THE_TOP = (234, 360, 540, 720, 1080, 1440)
+APART = 1.15  # a rung nearer than this to the top would be a second encode of the same picture
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One video rendition. Sizes in pixels, rates in kb/s; `step` 2 takes every second frame of the grid; `threads` are x264's."""
+
+    name: str
+    width: int
+    height: int
+    maxrate_kbps: int
+    bufsize_kbps: int
+    crf: float
+    preset: str
+    step: int
+    threads: int
+
+
+def rungs(width: int, height: int, rate: Fraction, *, max_short: int = 1080, threads: int = 2) -> tuple[Rung, ...]:
+    """The rungs for a title shown at `width` x `height` square pixels and `rate` frames/s, largest first. Never upscales."""
+    short = min(width, height, max_short)
+    steps = [step for step in LOW if step.short in BELOW_THE_TOP and step.short * APART <= short]
+    steps += [_between(LOW, short), _between(HIGH, short)] if short >= HD else [_between(HIGH, short)]
+    halve = rate > HALF_RATE_ABOVE
+    return tuple(_rung(step, width, height, halve, threads) for step in reversed(steps))
+
+
+def _between(line: tuple[Step, ...], short: int) -> Step:
+    """A film keeps its own size at the top: the ceiling is interpolated by area between the table's neighbours."""
+    lower = max((s for s in line if s.short <= short), key=lambda s: s.short, default=line[0])
+    upper = min((s for s in line if s.short > short), key=lambda s: s.short, default=lower)
+    if upper is lower or short <= lower.short:
+        return Step(short, lower.ceiling_kbps, lower.crf)
+    share = (short**2 - lower.short**2) / (upper.short**2 - lower.short**2)
+    return Step(short, round(lower.ceiling_kbps + share * (upper.ceiling_kbps - lower.ceiling_kbps)), lower.crf)
+
+
+def _rung(step: Step, width: int, height: int, halve: bool, threads: int) -> Rung:
+    scale = Fraction(step.short, min(width, height))
+    size = even(width * scale), even(height * scale)
+    return Rung(
+        name=f"v{min(size)}-{step.ceiling_kbps}k",
+        width=size[0],
+        height=size[1],
+        maxrate_kbps=step.ceiling_kbps,
+        bufsize_kbps=step.ceiling_kbps * (1 if step.short <= REFERENCE[0].short else 2),
+        crf=step.crf,
+        # superfast costs the big rungs 0.4 VMAF and halves their time; the small ones take so little that they keep the better preset.
+        preset="superfast" if step.short >= HD else "veryfast",
+        step=2 if halve and step.short < HALF_RATE_BELOW else 1,
+        threads=threads,
+    )
+
+
+def even(size: Fraction | float) -> int:
+    """The even number nearest to `size`: 4:2:0 halves both sides."""
+    return max(2, 2 * round(size / 2))

@@ -1,0 +1,288 @@
+"""Facts of a source and the packet index of its best video track. Runs in the child.
+
+Cost: the file is read once from end to end without decoding (a truncated or lying index shows here, not half way through an encode), plus
+one decoded frame of the chosen track and the first of each audio track.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition
+from av.subtitles.stream import SubtitleStream
+from av.video.stream import VideoStream
+
+from packager.child import Emitter
+from packager.errors import SourceRefused
+from packager.facts import AudioFacts, Colour, SourceFacts, TextFacts, VideoFacts
+from packager.source import MAX_STREAMS, open_source, prepare_decoder
+
+MAX_DURATION_S = 24 * 3600
+MAX_PACKETS = 20_000_000
+SHORTFALL = Fraction(5, 100)
+
+
+class _Track:
+    """What demuxing saw of one stream, in its own time base."""
+
+    def __init__(self) -> None:
+        self.pts: list[int] = []
+        self.keys: list[int] = []
+        self.last, self.last_duration = -(1 << 63), 0
+
+
+def run(request: dict[str, Any], emit: Emitter) -> None:
+    facts = probe(request["path"])
+    emit("facts", facts=_plain(asdict(facts)))
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no fractions: they travel as "n/d"."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return f"{value.numerator}/{value.denominator}" if isinstance(value, Fraction) else value
+
+
+def probe(path: str) -> SourceFacts:
+    """Read everything a plan needs. Raises SourceRefused when there is nothing to publish or the file is cut off."""
+    if os.path.getsize(path) == 0:
+        raise SourceRefused(
+            "empty", "The file is empty", "It has no bytes. Choose the film again and upload it once more."
+        )
+    notes: list[str] = []
+    with open_source(path) as container:
+        _refuse_bombs(container)
+        tracks = _demux(container)
+        _refuse_truncated(container, tracks)
+        declared = (container.duration or 0) / 1_000_000
+        audio = tuple(a for s in container.streams.audio if (a := _audio(path, s, tracks, notes)))
+        text = tuple(t for s in container.streams.subtitles if (t := _text(path, s, notes)))
+        video = _best_video(path, container, tracks, notes)
+        cover = next((s.index for s in container.streams.video if s.disposition & Disposition.attached_pic), None)
+        chapters = tuple(
+            (
+                float(c["start"] * c["time_base"]),
+                float(c["end"] * c["time_base"]),
+                str(c["metadata"].get("title", ""))[:200],
+            )
+            for c in container.chapters()
+            if c["time_base"]
+        )
+        if not video and not audio:
+            raise SourceRefused(
+                "nothing_to_play",
+                "There is nothing to play",
+                " ".join(notes) or "The file has neither a picture nor sound.",
+            )
+        return SourceFacts(container.format.name, declared, video, audio, text, chapters, cover, tuple(notes))
+
+
+def _refuse_bombs(container: InputContainer) -> None:
+    if len(container.streams) > MAX_STREAMS:
+        raise SourceRefused(
+            "too_many_streams",
+            "The file has too many tracks",
+            f"It has {len(container.streams)}; at most {MAX_STREAMS} are accepted.",
+        )
+    if (container.duration or 0) > MAX_DURATION_S * 1_000_000:
+        raise SourceRefused("too_long", "The film is too long", "It claims to last more than 24 hours.")
+
+
+def _demux(container: InputContainer) -> dict[int, _Track]:
+    tracks: dict[int, _Track] = {}
+    count = 0
+    try:
+        for packet in container.demux():
+            count += 1
+            if count > MAX_PACKETS:
+                raise SourceRefused(
+                    "too_many_packets", "The file is cut into too many pieces", f"It has over {MAX_PACKETS} packets."
+                )
+            _note(tracks, packet)
+    except av.error.FFmpegError as error:
+        if not tracks:
+            raise SourceRefused(
+                "unreadable", "The file can't be read", f"Its data is damaged from the start ({error.strerror})."
+            ) from error
+    return tracks
+
+
+def _note(tracks: dict[int, _Track], packet: av.Packet[Any]) -> None:
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    if stamp is None or packet.is_discard or packet.size == 0:
+        return
+    track = tracks.setdefault(packet.stream_index, _Track())
+    track.pts.append(stamp)
+    if packet.is_keyframe:
+        track.keys.append(stamp)
+    if stamp > track.last:
+        track.last, track.last_duration = stamp, packet.duration or track.last_duration
+
+
+def _refuse_truncated(container: InputContainer, tracks: dict[int, _Track]) -> None:
+    """A file whose index promises more than its bytes hold was cut off; publishing half a film silently would be worse than refusing."""
+    for stream in container.streams:
+        track = tracks.get(stream.index)
+        if not isinstance(stream, VideoStream | AudioStream) or not stream.duration or not stream.time_base:
+            continue
+        if stream.disposition & Disposition.attached_pic:
+            continue
+        promised = stream.duration * stream.time_base
+        found = (max(track.pts) + track.last_duration - min(track.pts)) * stream.time_base if track else Fraction(0)
+        if promised - found > max(Fraction(1), promised * SHORTFALL):
+            raise SourceRefused(
+                "truncated", "The file is cut off",
+                f"Its index promises {float(promised):.1f} s but the data ends after {float(found):.1f} s. Upload the whole file again.",
+            )  # fmt: skip
+
+
+def _best_video(path: str, container: InputContainer, tracks: dict[int, _Track], notes: list[str]) -> VideoFacts | None:
+    """The decodable track with the most pixels; the others are said to be left out."""
+    pictures = [
+        s for s in container.streams.video if not s.disposition & Disposition.attached_pic and s.index in tracks
+    ]
+    pictures.sort(key=lambda s: (-s.width * s.height, s.index))
+    for position, stream in enumerate(pictures):
+        if facts := _video(path, stream, tracks[stream.index]):
+            notes += [
+                f"Video track {s.index} ({s.width}x{s.height}) was left out: track {stream.index} is larger."
+                for s in pictures[position + 1 :]
+            ]
+            return facts
+        notes.append(f"Video track {stream.index} could not be decoded and was left out.")
+    return None
+
+
+def _video(path: str, stream: VideoStream, track: _Track) -> VideoFacts | None:
+    frame = _first_frame(path, stream.index)
+    if frame is None or not stream.time_base:
+        return None
+    pts = sorted(set(track.pts))
+    rate = Fraction(stream.guessed_rate or stream.average_rate or 25)
+    return VideoFacts(
+        index=stream.index,
+        codec=stream.codec_context.name,
+        width=frame.width,
+        height=frame.height,
+        sample_aspect=_aspect(stream),
+        rotation=-frame.rotation % 360,
+        pixel_format=frame.format.name,
+        interlaced=frame.interlaced_frame,
+        colour=Colour(
+            frame.color_primaries,
+            frame.color_trc,
+            frame.colorspace,
+            frame.color_range == 2 or frame.format.name.startswith("yuvj"),
+        ),
+        rate=rate,
+        time_base=Fraction(stream.time_base),
+        pts=tuple(pts),
+        key_pts=tuple(sorted(set(track.keys))),
+        last_duration=track.last_duration or max(1, round(1 / rate / stream.time_base)),
+    )
+
+
+def _aspect(stream: VideoStream) -> Fraction:
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    return aspect if Fraction(1, 8) <= aspect <= 8 else Fraction(1)
+
+
+def _first_frame(path: str, index: int) -> av.VideoFrame | None:
+    with open_source(path) as container:
+        stream = container.streams[index]
+        assert isinstance(stream, VideoStream)
+        if stream.codec_context is None:
+            return None
+        prepare_decoder(stream, threads=1)
+        frame: av.VideoFrame | None = _first(container, stream)
+        return frame
+
+
+def _first(container: InputContainer, stream: VideoStream | AudioStream) -> Any:
+    """The first frame that decodes within the first 200 packets, else None."""
+    for count, packet in enumerate(container.demux(stream)):
+        try:
+            if frames := packet.decode():
+                return frames[0]
+        except av.error.FFmpegError:
+            pass
+        if count > 200:
+            break
+    return None
+
+
+def _audio(path: str, stream: AudioStream, tracks: dict[int, _Track], notes: list[str]) -> AudioFacts | None:
+    track = tracks.get(stream.index)
+    if stream.codec_context is None or track is None or not _plays(path, stream.index):
+        notes.append(f"Audio track {stream.index} could not be decoded and was left out.")
+        return None
+    context, base = stream.codec_context, Fraction(stream.time_base or 1)
+    return AudioFacts(
+        index=stream.index,
+        codec=context.name,
+        channels=context.channels,
+        sample_rate=context.sample_rate or 48000,
+        language=_language(stream),
+        title=str(stream.metadata.get("title") or "")[:200],
+        default=bool(stream.disposition & Disposition.default),
+        start=min(track.pts) * base,
+        end=(max(track.pts) + track.last_duration) * base,
+    )
+
+
+def _plays(path: str, index: int) -> bool:
+    with open_source(path) as container:
+        stream = container.streams[index]
+        assert isinstance(stream, AudioStream)
+        return _first(container, stream) is not None
+
+
+def _language(stream: AudioStream | SubtitleStream) -> str:
+    language = (stream.language or "und").lower()
+    return language if language.isascii() and language.replace("-", "").isalnum() and len(language) <= 12 else "und"
+
+
+TEXT_CODECS = {"mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text"}
+
+
+def _text(path: str, stream: SubtitleStream, notes: list[str]) -> TextFacts | None:
+    name = stream.codec_context.name if stream.codec_context else "unknown"
+    if name not in TEXT_CODECS:
+        notes.append(f"Subtitle track {stream.index} ({name}) holds pictures or an unknown format and was left out.")
+        return None
+    cues = tuple(_cues(path, stream.index))
+    return (
+        TextFacts(stream.index, name, _language(stream), str(stream.metadata.get("title") or "")[:200], cues)
+        if cues
+        else None
+    )
+
+
+def _cues(path: str, index: int) -> list[tuple[float, float, str]]:
+    cues = []
+    with open_source(path) as container:
+        for packet in container.demux(container.streams[index]):
+            if packet.pts is None or not packet.size:
+                continue
+            start = float(packet.pts * packet.time_base)
+            text = "\n".join(_dialogue(packet))
+            if text:
+                cues.append((start, start + float((packet.duration or 0) * packet.time_base), text))
+    return cues
+
+
+def _dialogue(packet: av.Packet[Any]) -> list[str]:
+    try:
+        subtitles = packet.decode()
+    except av.error.FFmpegError:
+        return []
+    return [line for s in subtitles if (line := bytes(getattr(s, "dialogue", b"")).decode("utf-8", "replace").strip())]

@@ -1,0 +1,151 @@
+"""The parent's side of the child: start it, read its messages, kill it when it stalls.
+
+A child that makes no progress for `stall_s`, crashes, or breaks the framing costs one attempt and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from packager.errors import ERRORS, Cancelled, EncodeFailed
+
+POLL_S = 0.25
+MAX_HEADER = 64 << 20  # a probe's packet index for a long film is a few megabytes of JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one child may use."""
+
+    memory_bytes: int = 12 << 30  # address space, which threads and frame pools reserve far beyond what they touch
+    cpu_s: int = 24 * 3600
+    stall_s: float = 60.0
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    kind: str
+    fields: dict[str, Any]
+    payload: bytes
+
+
+def run(
+    task: str, request: dict[str, Any], *, limits: Limits = LIMITS, cancelled: Callable[[], bool] = lambda: False
+) -> Iterator[Message]:
+    """Yield the child's messages; raise PackagerError when it reports one, dies or stalls. Closing the iterator kills the child."""
+    with tempfile.TemporaryFile() as stderr:
+        child = _start(stderr)
+        try:
+            _ask(child, {**request, "task": task, "memory_bytes": limits.memory_bytes, "cpu_s": limits.cpu_s})
+            yield from _messages(child, limits, cancelled)
+            _judge(child.wait(), stderr)
+        finally:
+            child.kill()
+            child.wait()
+            assert child.stdout
+            child.stdout.close()
+
+
+def _start(stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    # An empty environment but for what Python needs: no proxy settings, no credentials, nothing to steal.
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parent.parent), "LC_ALL": "C.UTF-8"}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "packager.child"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment, close_fds=True,
+    )  # fmt: skip
+
+
+def _ask(child: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
+    assert child.stdin
+    try:
+        child.stdin.write(json.dumps(request).encode())
+        child.stdin.close()
+    except BrokenPipeError:
+        pass  # it died already; its exit status says why
+
+
+def _messages(child: subprocess.Popen[bytes], limits: Limits, cancelled: Callable[[], bool]) -> Iterator[Message]:
+    assert child.stdout
+    reader = _Reader(child.stdout.fileno(), limits.stall_s, cancelled)
+    while header := reader.line():
+        fields = json.loads(header)
+        payload = reader.exactly(fields.pop("size"))
+        if payload is None:
+            return  # it died in mid-message; its exit status says how
+        message = Message(fields.pop("kind"), fields, payload)
+        if message.kind == "error":
+            kind = ERRORS.get(fields["type"], EncodeFailed)
+            raise kind(fields["code"], fields["title"], fields["detail"])
+        yield message
+
+
+class _Reader:
+    """Reads frames from a pipe with a deadline that every byte of progress moves."""
+
+    def __init__(self, fd: int, stall_s: float, cancelled: Callable[[], bool]) -> None:
+        self._fd, self._stall_s, self._cancelled = fd, stall_s, cancelled
+        self._buffer = bytearray()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(fd, selectors.EVENT_READ)
+
+    def line(self) -> bytes:
+        seen = 0
+        while (end := self._buffer.find(b"\n", seen)) < 0:
+            seen = len(self._buffer)
+            if seen > MAX_HEADER or not self._more():
+                return b""
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    def exactly(self, size: int) -> bytes | None:
+        while len(self._buffer) < size:
+            if not self._more():
+                return None
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    def _more(self) -> bool:
+        waited = 0.0
+        while not self._selector.select(POLL_S):
+            waited += POLL_S
+            self._check(waited)
+        self._check(0)
+        data = os.read(self._fd, 1 << 20)
+        self._buffer += data
+        return bool(data)
+
+    def _check(self, waited: float) -> None:
+        if self._cancelled():
+            raise Cancelled
+        if waited >= self._stall_s:
+            raise EncodeFailed(
+                "stalled",
+                "The decoder made no progress",
+                f"Nothing happened for {self._stall_s:.0f} seconds, so it was stopped.",
+            )
+
+
+def _judge(status: int, stderr: IO[bytes]) -> None:
+    if status == 0:
+        return
+    stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 2000))
+    last = (stderr.read().decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+    if status < 0:
+        name = signal.Signals(-status).name
+        raise EncodeFailed("decoder_crashed", "The decoder crashed", f"It was ended by {name} ({last}).")
+    raise EncodeFailed("decoder_failed", "The decoder failed", last)

@@ -1,0 +1,183 @@
+"""When frames are shown and where the film is cut: pure decisions from the packet index.
+
+The grid is a list of *slots*: moments at which one output frame starts. A decoder's frames are laid onto it (the latest frame not after the
+slot is shown), so late starts, gaps and short tracks need no special case. Key frames come every round(2 * fps) slots, three to a segment,
+and a chunk is a run of whole segments.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from packager.facts import VideoFacts
+
+KEY_S, SEGMENT_S = 2, 6
+REORDER = 2
+LONGEST_SEGMENT_S = Fraction(13, 2)  # round(EXTINF) must not pass TARGETDURATION 6 (RFC 8216 4.3.3.1)
+MAX_RATE = Fraction(60)
+VARIABLE_TIMESCALE = 90000
+LONGEST_HOLD_S = (
+    1  # a still stretch of a variable-rate source repeats its frame this often, so that key frames can be placed
+)
+NATURAL_RATES = tuple(Fraction(n, d) for n, d in (
+    (24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1),
+    (12, 1), (25, 2), (15, 1), (15000, 1001), (10, 1), (120, 1), (120000, 1001), (100, 1),
+))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Slot times in ticks of 1/timescale from 0. `frame` > 0: slot i starts at i * frame; else `times` lists them. `end` is D."""
+
+    timescale: int
+    frame: int
+    times: tuple[int, ...]
+    count: int
+    end: int
+    keys: tuple[int, ...]
+    segments: tuple[int, ...]
+
+    def time(self, slot: int) -> int:
+        """Start of a slot; slot `count` is the end of the film."""
+        if slot >= self.count:
+            return self.end
+        return slot * self.frame if self.frame else self.times[slot]
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second; of a variable grid the mean."""
+        return Fraction(self.timescale, self.frame) if self.frame else Fraction(self.count * self.timescale, self.end)
+
+    def delay(self, step: int) -> int:
+        """Ticks by which a rung that takes every `step`-th slot decodes ahead of showing: x264's B pyramid reorders by two frames."""
+        spread = REORDER * step
+        return spread * self.frame or max(self.time(slot + spread) - self.time(slot) for slot in range(self.count))
+
+    @property
+    def tolerance(self) -> int:
+        """How much later than its slot a frame may be stamped and still count as on time."""
+        return self.frame // 2 if self.frame else self.timescale // 480
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Slots [first, last) = whole segments from `segment` on; `seek` is the source time of the key frame to start decoding at."""
+
+    number: int
+    first: int
+    last: int
+    segment: int
+    seek: int
+
+
+def grid(video: VideoFacts, origin: Fraction, end: Fraction) -> Grid:
+    """The grid for a film that lasts from `origin` to `end` (seconds on the source's clock)."""
+    rate = constant_rate(video)
+    return _constant(rate, end - origin) if rate else _variable(video, origin, end)
+
+
+def constant_rate(video: VideoFacts) -> Fraction | None:
+    """Frames per second if every frame is where a constant rate puts it (within a tick or 2 ms), else None."""
+    fields = 2 if video.interlaced else 1
+    if len(video.pts) < 2:
+        return natural(video.rate) * fields
+    span = (video.pts[-1] - video.pts[0]) * video.time_base
+    rate = natural(Fraction(len(video.pts) - 1) / span)
+    slack = max(video.time_base, Fraction(1, 500))
+    start = video.pts[0] * video.time_base
+    even = all(abs(pts * video.time_base - start - i / rate) <= slack for i, pts in enumerate(video.pts))
+    return rate * fields if even else None
+
+
+def natural(rate: Fraction) -> Fraction:
+    """The customary rate within 0.05 %, else a near fraction with a small denominator."""
+    nearest = min(NATURAL_RATES, key=lambda r: abs(r - rate))
+    return nearest if abs(nearest - rate) <= rate / 2000 else rate.limit_denominator(1001)
+
+
+def _constant(rate: Fraction, duration: Fraction) -> Grid:
+    rate /= -(-rate // MAX_RATE)  # 120 fps becomes 60, 100 becomes 50
+    timescale, frame = rate.numerator, rate.denominator
+    while timescale < 1000:  # tiny timescales make players round badly
+        timescale, frame = timescale * 1000, frame * 1000
+    count = max(1, round(duration * rate))
+    step = max(2, 2 * round(KEY_S * rate / 2))  # even, so that half-rate rungs share the key frames
+    keys = tuple(range(0, count, step))
+    return Grid(
+        timescale,
+        frame,
+        (),
+        count,
+        count * frame,
+        keys,
+        _segments(keys, lambda slot: Fraction(slot) / rate, count / rate),
+    )
+
+
+def _variable(video: VideoFacts, origin: Fraction, end: Fraction) -> Grid:
+    total = round((end - origin) * VARIABLE_TIMESCALE)
+    shown = [round((pts * video.time_base - origin) * VARIABLE_TIMESCALE) for pts in video.pts]
+    times = _fill(_thin([t for t in shown if 0 < t < total]), total)
+    if len(times) > 1 and total - times[-1] < VARIABLE_TIMESCALE // 100:
+        times.pop()
+    keys = _keys(times)
+    cuts = _segments(keys, lambda slot: Fraction(times[slot], VARIABLE_TIMESCALE), Fraction(total, VARIABLE_TIMESCALE))
+    return Grid(VARIABLE_TIMESCALE, 0, tuple(times), len(times), total, keys, cuts)
+
+
+def _thin(times: Sequence[int]) -> list[int]:
+    """Slots at 0 and at each time, never closer than 60 a second allows."""
+    least = VARIABLE_TIMESCALE // MAX_RATE.numerator - VARIABLE_TIMESCALE // 1000
+    kept = [0]
+    for time in times:
+        if time - kept[-1] >= least:
+            kept.append(time)
+    return kept
+
+
+def _fill(times: list[int], total: int) -> list[int]:
+    """Break stretches longer than LONGEST_HOLD_S into repeats."""
+    hold = LONGEST_HOLD_S * VARIABLE_TIMESCALE
+    filled: list[int] = []
+    for time, following in zip(times, [*times[1:], total], strict=True):
+        filled += range(time, max(time + 1, following - hold // 2), hold)
+    return filled
+
+
+def _keys(times: Sequence[int]) -> tuple[int, ...]:
+    """The first slot at or after each multiple of KEY_S."""
+    period = KEY_S * VARIABLE_TIMESCALE
+    wanted = range(0, times[-1] + 1, period)
+    return tuple(sorted({bisect_left(times, time) for time in wanted}))
+
+
+def _segments(keys: tuple[int, ...], seconds: Callable[[int], Fraction], total: Fraction) -> tuple[int, ...]:
+    """Every third key frame starts a segment, but a tail that still fits into the last one joins it."""
+    starts = list(keys[:: SEGMENT_S // KEY_S])
+    if len(starts) > 1 and total - seconds(starts[-2]) < LONGEST_SEGMENT_S:
+        starts.pop()
+    return tuple(starts)
+
+
+def chunks(grid: Grid, video: VideoFacts, origin: Fraction, *, segments_per_chunk: int) -> tuple[Chunk, ...]:
+    """Runs of whole segments, each with the source key frame its decoding starts at."""
+    firsts = range(0, len(grid.segments), segments_per_chunk)
+    return tuple(
+        _chunk(grid, video, origin, number, first, first + segments_per_chunk) for number, first in enumerate(firsts)
+    )
+
+
+def _chunk(grid: Grid, video: VideoFacts, origin: Fraction, number: int, segment: int, following: int) -> Chunk:
+    first = grid.segments[segment]
+    last = grid.segments[following] if following < len(grid.segments) else grid.count
+    start = origin + Fraction(grid.time(first) - grid.tolerance, grid.timescale)
+    return Chunk(number, first, last, segment, seek_point(video, start))
+
+
+def seek_point(video: VideoFacts, start: Fraction) -> int:
+    """The last key frame at or before `start` seconds, in the track's time base; the first frame when there is none."""
+    position = bisect_right(video.key_pts, int(start / video.time_base)) - 1
+    return video.key_pts[position] if position >= 0 else video.pts[0]
