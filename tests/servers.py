@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -141,12 +142,13 @@ def nginx() -> str:
 
 @pytest.fixture(scope="session")
 def sample_film() -> Path:
-    """The demo film, made once and kept in build/ for the next run."""
-    path = ROOT / "build" / "sample.mp4"
+    """The demo film, made once for each version of its maker and kept in build/ for the next run."""
+    maker = ROOT / "samples" / "make.py"
+    path = ROOT / "build" / f"sample-{sha256(maker.read_bytes()).hexdigest()[:8]}.mp4"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         mine = path.with_name(f"{uuid4().hex}.mp4")
-        _run([sys.executable, str(ROOT / "samples" / "make.py"), "--out", str(mine)])
+        _run([sys.executable, str(maker), "--out", str(mine)])
         mine.replace(path)
     return path
 
