@@ -13,6 +13,7 @@ from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from starlette.requests import Request
 
+from streamer import ids
 from streamer.errors import Invalid
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,7 +41,7 @@ def page(
     """
     limit = _limit(request.query_params.get("limit", str(PAGE)))
     if cursor := request.query_params.get("cursor"):
-        query = query.where(id_column < cursor)
+        query = query.where(id_column < _cursor(cursor))
     rows = s.scalars(query.order_by(id_column.desc()).limit(limit + 1)).all()
     shown = rows[:limit]
     return shown, _id(shown[-1]) if len(rows) > limit else None
@@ -63,6 +64,14 @@ def _limit(text: str) -> int:
             f"limit must be a whole number from 1 to {PAGE_MAX}.", errors=[{"pointer": "/limit", "detail": text[:40]}]
         )
     return int(text)
+
+
+def _cursor(text: str) -> str:
+    if not ids.is_id(text):
+        raise Invalid(
+            "cursor must be a next_cursor from the page before.", errors=[{"pointer": "/cursor", "detail": text[:40]}]
+        )
+    return text
 
 
 def _id(row: Any) -> str:
