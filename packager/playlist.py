@@ -246,7 +246,7 @@ def _group_media(kind: str, renditions: Sequence[MediaRendition], group: str, ap
         Media(
             type=kind,
             group_id=group,
-            name=rendition.name or rendition.language or f"{kind.title()} {number}",
+            name=name,
             language=rendition.language or UNDETERMINED,
             default="YES" if rendition is default else "NO",
             autoselect="YES" if chosen[rendition.language] is rendition else "NO",
@@ -254,8 +254,20 @@ def _group_media(kind: str, renditions: Sequence[MediaRendition], group: str, ap
             channels=str(rendition.channels) if kind == "AUDIO" else None,
             uri=f"{rendition.folder}/vod.m3u8" if apart or rendition is not default else None,
         )
-        for number, rendition in enumerate(renditions, 1)
+        for rendition, name in zip(renditions, _names(renditions), strict=True)
     ]
+
+
+def _names(renditions: Sequence[MediaRendition]) -> list[str]:
+    """Names unique in their group (R4.3.4.1) and free of what a quoted string cannot hold (R4.2). Order decides, so groups agree."""
+    names: list[str] = []
+    for number, rendition in enumerate(renditions, 1):
+        wanted = rendition.name or rendition.language or f"Track {number}"
+        plain = " ".join(
+            "".join(letter if letter.isprintable() else " " for letter in wanted.replace('"', "'")).split()
+        )
+        names.append(plain if plain and plain not in names else f"{plain} {number}".strip())
+    return names
 
 
 def _first(renditions: Sequence[MediaRendition]) -> MediaRendition:

@@ -34,18 +34,9 @@ from tests.packager import tiny
 RATES = [Fraction(30), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(25), Fraction(60)]
 
 
-def gops(samples: tuple[Sample, ...]) -> list[list[Sample]]:
-    groups: list[list[Sample]] = []
-    for sample in samples:
-        if sample.key or not groups:
-            groups.append([])
-        groups[-1].append(sample)
-    return groups
-
-
 def video_file(track: VideoTrack, samples: tuple[Sample, ...]) -> bytes:
     parts, time = [], 0
-    for number, gop in enumerate(gops(samples), 1):
+    for number, gop in enumerate(tiny.gops(samples), 1):
         parts.append(fragment(number, time, gop))
         time += sum(sample.duration for sample in gop)
     return init_segment(track) + b"".join(segment(parts[at : at + 3])[0] for at in range(0, len(parts), 3))
@@ -141,7 +132,7 @@ def test_ffprobe_sees_colour_square_pixels_and_durations(tmp_path: Path) -> None
 
 def test_a_segment_plays_alone_after_its_init(tmp_path: Path) -> None:
     track, samples = tiny.video(frames=120)
-    second = gops(samples)[1]
+    second = tiny.gops(samples)[1]
     path = tmp_path / "v.mp4"
     path.write_bytes(init_segment(track) + segment([fragment(2, 60, second)])[0])
     with Capture() as log, av.open(path) as container:
@@ -151,7 +142,7 @@ def test_a_segment_plays_alone_after_its_init(tmp_path: Path) -> None:
 
 def test_the_range_of_an_i_frame_decodes_to_one_picture(tmp_path: Path) -> None:
     track, samples = tiny.video(frames=120)
-    first, second = gops(samples)
+    first, second = tiny.gops(samples)
     data, ranges = segment([fragment(1, 0, first), fragment(2, 60, second)])
     offset, size = ranges[1]
     assert data[offset + 4 : offset + 8] == b"moof"
@@ -169,7 +160,7 @@ def test_the_range_of_an_i_frame_decodes_to_one_picture(tmp_path: Path) -> None:
 def test_what_was_written_is_read_back() -> None:
     track, samples = tiny.video(frames=150)
     init = read_init(init_segment(track))
-    first, second = gops(samples)[:2]
+    first, second = tiny.gops(samples)[:2]
     data, ranges = segment([fragment(7, 0, first), fragment(8, 60, second)])
     facts = read_segment(data, init)
     assert facts.boxes == ("styp", "moof", "mdat", "moof", "mdat")

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 
 import av
 import numpy as np
 from av.codec.context import Flags
 from av.packet import Packet
 
-from packager.fmp4 import AudioTrack, Colour, Sample, VideoTrack, avcc_from_annexb, length_prefixed
+from packager.fmp4 import (
+    AudioTrack,
+    Colour,
+    Sample,
+    VideoTrack,
+    avcc_from_annexb,
+    codecs,
+    fragment,
+    init_segment,
+    length_prefixed,
+    segment,
+)
+from packager.index import IFrame, SegmentEntry
+from packager.playlist import MediaRendition, iframe_playlist, media_playlist, multivariant
 
-BT709 = Colour(1, 1, 1)
+BT709 = Colour(1, 1, 1, False)
 RATE = 48000
 AAC_FRAME = 1024
 
@@ -92,3 +109,148 @@ def audio(
     track = AudioTrack(RATE, channels, RATE, encoder.extradata, kbps * 1000, language)
     kept = [packet for packet in packets if packet.pts is not None and packet.pts >= 0]
     return track, tuple(Sample(bytes(packet), AAC_FRAME) for packet in kept)
+
+
+def gops(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Samples cut before every key frame."""
+    groups: list[list[Sample]] = []
+    for sample in samples:
+        if sample.key or not groups:
+            groups.append([])
+        groups[-1].append(sample)
+    return groups
+
+
+def write_video(root: Path, folder: str, track: VideoTrack, samples: Sequence[Sample], fps: Fraction) -> MediaRendition:
+    """Three GOPs to a segment, each a fragment."""
+    writer = _Writer(root / folder)
+    groups = gops(samples)
+    for at in range(0, len(groups), 3):
+        writer.add(groups[at : at + 3])
+    init = writer.put("init.mp4", init_segment(track))
+    return MediaRendition(
+        folder,
+        "video",
+        "init.mp4",
+        track.timescale,
+        tuple(writer.entries),
+        codecs(init),
+        track.width,
+        track.height,
+        fps,
+    )
+
+
+def write_audio(
+    root: Path,
+    folder: str,
+    track: AudioTrack,
+    samples: Sequence[Sample],
+    group: str,
+    name: str,
+    language: str,
+    default: bool,
+) -> MediaRendition:
+    """Cut at the frame boundary nearest to every 6 s."""
+    writer = _Writer(root / folder)
+    cuts = [
+        round(n * 6 * track.timescale / AAC_FRAME) for n in range(len(samples) * AAC_FRAME // (6 * track.timescale) + 2)
+    ]
+    for start, end in zip(cuts, cuts[1:], strict=False):
+        if samples[start:end]:
+            writer.add([samples[start:end]])
+    init = writer.put("init.mp4", init_segment(track))
+    return MediaRendition(
+        folder,
+        "audio",
+        "init.mp4",
+        track.timescale,
+        tuple(writer.entries),
+        codecs(init),
+        group=group,
+        name=name,
+        language=language,
+        default=default,
+        channels=track.channels,
+    )
+
+
+def write_text(root: Path, folder: str, seconds: float, language: str = "en") -> MediaRendition:
+    """A cue a second, in segments of 6 s."""
+    writer = _Writer(root / folder)
+    for number, start in enumerate(range(0, round(seconds), 6)):
+        end = min(start + 6, round(seconds))
+        cues = "".join(f"{_clock(at)} --> {_clock(at + 0.9)}\nsecond {at}\n\n" for at in range(start, end))
+        text = f"WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n\n{cues}"
+        data = writer.put(f"{number:06}.vtt", text.encode())
+        writer.entries.append(
+            SegmentEntry(f"{number:06}.vtt", number, start * 1000, (end - start) * 1000, len(data), "0" * 64)
+        )
+    return MediaRendition(folder, "text", "", 1000, tuple(writer.entries), "", language=language, name="English")
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 3600:02}:{int(seconds) // 60 % 60:02}:{seconds % 60:06.3f}"
+
+
+@dataclass
+class _Writer:
+    """Writes segments and remembers them as index entries."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.entries: list[SegmentEntry] = []
+        self.time = self.sequence = 0
+
+    def put(self, name: str, data: bytes) -> bytes:
+        (self.root / name).write_bytes(data)
+        return data
+
+    def add(self, groups: Sequence[Sequence[Sample]]) -> None:
+        start, starts, parts = self.time, [], []
+        for group in groups:
+            self.sequence += 1
+            starts.append(self.time)
+            parts.append(fragment(self.sequence, self.time, group))
+            self.time += sum(sample.duration for sample in group)
+        data, ranges = segment(parts)
+        name = f"{len(self.entries):06}.m4s"
+        frames = tuple(IFrame(*place, at) for place, at in zip(ranges, starts, strict=True))
+        digest = hashlib.sha256(self.put(name, data)).hexdigest()
+        self.entries.append(SegmentEntry(name, len(self.entries), start, self.time - start, len(data), digest, frames))
+
+
+def write_playlists(
+    root: Path,
+    videos: Sequence[MediaRendition],
+    audios: Sequence[MediaRendition] = (),
+    texts: Sequence[MediaRendition] = (),
+) -> Path:
+    """Every playlist of a package, from its renditions; answers the entry playlist."""
+    for rendition in (*videos, *audios, *texts):
+        (root / rendition.folder / "vod.m3u8").write_text(media_playlist(rendition))
+    for video_rendition in videos:
+        (root / video_rendition.folder / "iframes.m3u8").write_text(iframe_playlist(video_rendition))
+    (root / "master.m3u8").write_text(multivariant(videos, audios, texts))
+    return root / "master.m3u8"
+
+
+def package(root: Path, seconds: int = 12, fps: Fraction = Fraction(30), with_text: bool = True) -> Path:
+    """A whole film: two full-rate rungs and one at half rate, two languages in two audio groups, subtitles."""
+    frames = round(seconds * fps)
+    length = float(frames / fps)
+    videos = [
+        write_video(root, f"v{height}", *video(width, height, fps / slower, -(-frames // slower)), fps / slower)
+        for width, height, slower in ((160, 96, 2), (240, 144, 1), (320, 192, 1))
+    ]
+    audios = [
+        write_audio(
+            root, f"a-{kbps}-{code}", *audio(length, kbps, 2, code, hertz), f"a{kbps}", name, code, code == "en"
+        )
+        for kbps in (128, 48)
+        for code, name, hertz in (("en", "English", 440), ("sv", "Svenska", 330))
+    ]
+    texts = [write_text(root, "t0", length)] if with_text else []
+    return write_playlists(root, videos, audios, texts)
