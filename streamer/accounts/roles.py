@@ -17,6 +17,7 @@ class Permission(StrEnum):
     JOBS_READ = "jobs:read"  # see everyone's jobs
     JOBS_WRITE = "jobs:write"  # cancel and retry anyone's jobs
     SESSIONS_READ = "playback-sessions:read"  # see who plays what
+    SESSIONS_WRITE = "playback-sessions:write"  # end what anyone plays
     USERS_READ = "users:read"
     USERS_WRITE = "users:write"
 

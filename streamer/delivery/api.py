@@ -1,0 +1,159 @@
+"""Playback sessions over JSON. Opening one is how anything is played; heartbeats run on the event loop and, as a rule, ask Redis alone."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from streamer import db, http
+from streamer.accounts import logins
+from streamer.accounts.roles import Permission
+from streamer.delivery import cdn, sessions
+from streamer.delivery.sessions import Beat, Ticket
+from streamer.delivery.tables import PlaybackSession
+from streamer.errors import NotFound, Unauthenticated
+from streamer.services import Services
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewSession(_Body):
+    playback_id: str = Field(max_length=32)
+
+
+class Heartbeat(_Body):
+    position_s: float = Field(default=0.0, ge=0, le=1e7)
+    state: Literal["playing", "paused", "buffering", "ended"] = "playing"
+
+
+def create_session(request: Request) -> Response:
+    """Anyone may try; the playback id's policy decides. A login cookie without its CSRF proof counts as nobody."""
+    services: Services = request.app.state.services
+    body = http.read(request, NewSession)
+    principal = logins.principal(request)
+    try:
+        ticket = sessions.open_session(services, principal, body.playback_id)
+    except Unauthenticated:
+        logins.require(request)  # says so when it was only the proof that was missing
+        raise
+    poster = (
+        cdn.poster_url(services.config, services.secrets, ticket.path, here=_here(request)) if ticket.poster else None
+    )
+    config = services.config.delivery
+    document = {
+        "id": ticket.sid,
+        "manifest_url": _manifest_url(request, ticket),
+        "poster_url": poster,
+        "expires_at": _time(ticket.exp),
+        "heartbeat_interval_s": config.heartbeat_s,
+        "token_renew_after_s": ticket.exp - int(time.time()) - sessions.renew_before_s(config),
+    }
+    return JSONResponse(document, 201, {"Cache-Control": "no-store"})
+
+
+async def heartbeat(request: Request) -> Response:
+    """A player that is told `alive: false` stops. `manifest_url` is there when the token was renewed."""
+    services: Services = request.app.state.services
+    sid = request.path_params["id"]
+    body = await http.read_async(request, Heartbeat)
+    beat = await sessions.beat(services, sid, body.model_dump())
+    if beat is None:
+        beat = await run_in_threadpool(sessions.recover, services, sid)
+    if beat.alive and beat.exp - time.time() <= sessions.renew_before_s(services.config.delivery):
+        principal = await logins.principal_async(request)
+        renewed = await run_in_threadpool(sessions.renew, services, sid, principal)
+        beat = Beat(alive=True, exp=renewed.exp, renewed=renewed) if renewed else beat
+    document = {
+        "alive": beat.alive,
+        "expires_at": _time(beat.exp) if beat.exp else None,
+        "manifest_url": _manifest_url(request, beat.renewed) if beat.renewed else None,
+    }
+    return JSONResponse(document, headers={"Cache-Control": "no-store"})
+
+
+def end_session(request: Request) -> Response:
+    sessions.end(request.app.state.services, request.path_params["id"])
+    return Response(status_code=204)
+
+
+def kill_session(request: Request) -> Response:
+    logins.require(request, Permission.SESSIONS_WRITE)
+    sessions.kill(request.app.state.services, request.path_params["id"])
+    return Response(status_code=204)
+
+
+def list_sessions(request: Request) -> Response:
+    logins.require(request, Permission.SESSIONS_READ)
+    query = select(PlaybackSession)
+    if asset_id := request.query_params.get("asset_id"):
+        query = query.where(PlaybackSession.asset_id == asset_id)
+    with db.reading(request.app.state.services) as s:
+        rows, cursor = http.page(request, s, query, PlaybackSession.id)
+    return JSONResponse({"data": [_session(row) for row in rows], "next_cursor": cursor})
+
+
+def show_session(request: Request) -> Response:
+    logins.require(request, Permission.SESSIONS_READ)
+    with db.reading(request.app.state.services) as s:
+        row = s.get(PlaybackSession, request.path_params["id"])
+    if row is None:
+        raise NotFound("There is no such playback session.")
+    return JSONResponse(_session(row))
+
+
+def _session(row: PlaybackSession) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "playback_id": row.playback_id,
+        "asset_id": row.asset_id,
+        "version_id": row.version_id,
+        "user_id": row.user_id,
+        "max_short_side": row.cap,
+        "created_at": row.created_at.isoformat(),
+        "expires_at": row.expires_at.isoformat(),
+        "ended_at": row.ended_at.isoformat() if row.ended_at else None,
+        "killed_at": row.killed_at.isoformat() if row.killed_at else None,
+    }
+
+
+def _manifest_url(request: Request, ticket: Ticket) -> str:
+    services: Services = request.app.state.services
+    return cdn.manifest_url(
+        services.config,
+        services.secrets,
+        ticket.path,
+        sid=ticket.sid,
+        exp=ticket.exp,
+        cap=ticket.cap,
+        here=_here(request),
+    )
+
+
+def _here(request: Request) -> str:
+    """This server as the client knows it; the application has checked the Host header by now."""
+    services: Services = request.app.state.services
+    return services.config.server.public_url or f"{request.url.scheme}://{request.url.netloc}"
+
+
+def _time(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()
+
+
+routes = [
+    Route("/playback-sessions", create_session, methods=["POST"]),
+    Route("/playback-sessions", list_sessions),
+    Route("/playback-sessions/{id}", show_session),
+    Route("/playback-sessions/{id}", end_session, methods=["DELETE"]),
+    Route("/playback-sessions/{id}/heartbeat", heartbeat, methods=["POST"]),
+    Route("/playback-sessions/{id}/kill", kill_session, methods=["POST"]),
+]

@@ -1,0 +1,88 @@
+"""Who may play what: one pure decision, with a trace that says how it came about.
+
+A playback id carries the policy: `public` plays for anyone who has it, `private` for the asset's owner and those who may see any asset.
+Publication comes first: what is not out yet, or no longer, plays only for its owner and for those who see assets in every state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from streamer.accounts.logins import Principal
+from streamer.accounts.roles import Permission
+from streamer.catalog.tables import Asset, PlaybackId, Policy, Publication
+
+_OUT = {Publication.PUBLISHED, Publication.UNLISTED}
+
+
+class Verdict(StrEnum):
+    """`missing` also covers what this principal may not know of; `sign_in` could become `play` for somebody known."""
+
+    PLAY = "play"
+    MISSING = "missing"
+    SIGN_IN = "sign_in"
+    FORBIDDEN = "forbidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`cap` is the largest short side allowed, in pixels. `trace` is for operators, in the order things were looked at."""
+
+    verdict: Verdict
+    cap: int
+    trace: tuple[str, ...]
+
+
+def decide(playback: PlaybackId, asset: Asset, principal: Principal | None, *, cap: int) -> Decision:
+    """Whether `principal` (None: nobody known) may open a session now. `cap` is the installation's."""
+    trace: list[str] = []
+    verdict = (
+        _existence(playback, asset, trace)
+        or _publication(asset, principal, trace)
+        or _policy(playback, asset, principal, trace)
+    )
+    if verdict is Verdict.PLAY:
+        trace.append(f"up to {cap} pixels of short side")
+    return Decision(verdict, cap, tuple(trace))
+
+
+def _existence(playback: PlaybackId, asset: Asset, trace: list[str]) -> Verdict | None:
+    if playback.revoked_at is not None:
+        trace.append("the playback id was revoked")
+        return Verdict.MISSING
+    if asset.deleted_at is not None or asset.publication == Publication.REMOVED:
+        trace.append("the asset was removed")
+        return Verdict.MISSING
+    return None
+
+
+def _publication(asset: Asset, principal: Principal | None, trace: list[str]) -> Verdict | None:
+    trace.append(f"the asset is {asset.publication}")
+    if asset.publication in _OUT or _owns(asset, principal, trace) or _can(principal, Permission.ASSETS_LIST, trace):
+        return None
+    return Verdict.MISSING
+
+
+def _policy(playback: PlaybackId, asset: Asset, principal: Principal | None, trace: list[str]) -> Verdict:
+    trace.append(f"the playback id is {playback.policy}")
+    if (
+        playback.policy == Policy.PUBLIC
+        or _owns(asset, principal, trace)
+        or _can(principal, Permission.ASSETS_READ, trace)
+    ):
+        return Verdict.PLAY
+    return Verdict.SIGN_IN if principal is None else Verdict.FORBIDDEN
+
+
+def _owns(asset: Asset, principal: Principal | None, trace: list[str]) -> bool:
+    owns = principal is not None and principal.user_id == asset.owner_id
+    if owns:
+        trace.append("the principal owns it")
+    return owns
+
+
+def _can(principal: Principal | None, permission: Permission, trace: list[str]) -> bool:
+    can = principal is not None and principal.can(permission)
+    trace.append(f"the principal {'has' if can else 'lacks'} {permission}" if principal else "nobody is signed in")
+    return can

@@ -1,0 +1,235 @@
+"""Playback sessions: opened by a press of play, kept alive by heartbeats, renewed before their token ends.
+
+SQL has one row per session, Redis whether it is being watched. Whoever knows a session's id may send its heartbeats and end it, as whoever
+has its address may play it; a new token, though, is given only after deciding again whether the one who asks may play, so a leaked address
+is good until it expires and no longer. Heartbeats that find their session in Redis touch nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import redis
+import structlog
+from redis.exceptions import RedisError
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from streamer import db, ids
+from streamer.accounts.logins import Principal
+from streamer.catalog.tables import Asset, PlaybackId, Processing, Version
+from streamer.config import Delivery
+from streamer.delivery import policies, presence
+from streamer.delivery.policies import Verdict
+from streamer.delivery.tables import PlaybackSession
+from streamer.errors import Conflict, Forbidden, NotFound, Problem, Unauthenticated
+from streamer.jobs import progress
+from streamer.jobs.tables import Job
+from streamer.services import Services
+
+_RENEW_S = 1800
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What it takes to sign an address: `path` is `<asset>/<version>`, `exp` a Unix second, `cap` pixels."""
+
+    sid: str
+    path: str
+    exp: int
+    cap: int
+    poster: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """`alive` is False when the session was ended; `exp` is when its newest token ends, `renewed` what replaces it."""
+
+    alive: bool
+    exp: int = 0
+    renewed: Ticket | None = None
+
+
+class NotPlayable(Conflict):
+    """The film exists and may be watched, but there is nothing to play yet."""
+
+    default_code, title = "not_playable", "The film cannot be played yet"
+
+
+def open_session(services: Services, principal: Principal | None, playback_id: str) -> Ticket:
+    """Decide, record and announce a session. Raises NotFound, Unauthenticated, Forbidden or NotPlayable. Blocks."""
+    ticket, row = db.retrying(services, lambda s: _open(services, s, principal, playback_id))
+    _announce(services, row, ticket.path)
+    return ticket
+
+
+async def beat(services: Services, sid: str, position: Mapping[str, str | float]) -> Beat | None:
+    """Note a heartbeat in Redis; None when Redis does not know the session or does not answer, and `recover` must say."""
+    fields = presence.flat({**position, "seen_at": int(time.time())})
+    idle_s = services.config.delivery.session_idle_s
+    try:
+        known, exp = await services.kv.eval(presence.BEAT, 2, *presence.keys(sid), idle_s, *fields)
+    except (RedisError, OSError):
+        return None
+    if known == 0:
+        return Beat(alive=False)
+    return Beat(alive=True, exp=int(exp)) if known == 1 and exp else None
+
+
+def recover(services: Services, sid: str) -> Beat:
+    """The same from SQL, and back into Redis. NotFound for a session that never was. Blocks."""
+    with db.reading(services) as s:
+        row, version = _found(s, sid)
+    alive = row.killed_at is None and row.ended_at is None
+    if alive:
+        _announce(services, row, version.path or "")
+    return Beat(alive, int(row.expires_at.timestamp()))
+
+
+def renew(services: Services, sid: str, principal: Principal | None) -> Ticket | None:
+    """A ticket with a new end for the same version, if whoever asks may still play; None if not. Blocks."""
+    try:
+        ticket, row = db.retrying(services, lambda s: _renew(services, s, sid, principal))
+    except (NotFound, Unauthenticated, Forbidden) as refusal:
+        log.info("playback session not renewed", session=sid, reason=refusal.code)
+        return None
+    _announce(services, row, ticket.path)
+    return ticket
+
+
+def end(services: Services, sid: str) -> None:
+    """The viewer stopped. Its address stays good until it expires: someone may come back to it."""
+    _mark(services, sid, "ended_at")
+    _tell_redis(services, lambda kv: kv.delete(presence.keys(sid)[0]))
+
+
+def kill(services: Services, sid: str) -> None:
+    """End it for good: refused at the next entry, everywhere within the refresh of the mirror (`kills.py`)."""
+    _mark(services, sid, "killed_at")
+    live, killed = presence.keys(sid)
+    keep_s = services.config.delivery.token_max_s + services.config.delivery.token_skew_s
+    _tell_redis(services, lambda kv: (kv.set(killed, "1", ex=keep_s), kv.delete(live)))
+
+
+def renew_before_s(config: Delivery) -> int:
+    """How long before its token ends a session gets a new one, in seconds."""
+    return min(_RENEW_S, config.token_extra_s // 2, config.token_max_s // 2)
+
+
+def _open(
+    services: Services, s: Session, principal: Principal | None, playback_id: str
+) -> tuple[Ticket, PlaybackSession]:
+    playback = s.get(PlaybackId, playback_id)
+    asset = s.get(Asset, playback.asset_id) if playback else None
+    if playback is None or asset is None:
+        raise _missing()
+    cap = _decided(services, playback, asset, principal)
+    version = s.get(Version, asset.live_version_id) if asset.live_version_id else None
+    if version is None or version.path is None or not version.playable:
+        raise NotPlayable(_why_not(services, s, asset))
+    now = db.now()
+    row = PlaybackSession(
+        id=ids.new("pbs"),
+        playback_id=playback.id,
+        asset_id=asset.id,
+        version_id=version.id,
+        user_id=principal.user_id if principal else None,
+        cap=cap,
+        created_at=now,
+        expires_at=_end(services.config.delivery, now, version),
+    )
+    s.add(row)
+    return _ticket(row, version), row
+
+
+def _renew(services: Services, s: Session, sid: str, principal: Principal | None) -> tuple[Ticket, PlaybackSession]:
+    row, version = _found(s, sid)
+    playback, asset = s.get_one(PlaybackId, row.playback_id), s.get_one(Asset, row.asset_id)
+    if row.killed_at or row.ended_at or (row.user_id and (principal is None or principal.user_id != row.user_id)):
+        raise _missing()
+    row.cap = _decided(services, playback, asset, principal)
+    row.expires_at = _end(services.config.delivery, db.now(), version)
+    return _ticket(row, version), row
+
+
+def _decided(services: Services, playback: PlaybackId, asset: Asset, principal: Principal | None) -> int:
+    decision = policies.decide(playback, asset, principal, cap=services.config.delivery.max_short_side)
+    if decision.verdict is not Verdict.PLAY:
+        log.info("playback refused", playback_id=playback.id, verdict=decision.verdict, trace=decision.trace)
+        raise _refusal(decision.verdict)
+    return decision.cap
+
+
+def _refusal(verdict: Verdict) -> Problem:
+    if verdict is Verdict.SIGN_IN:
+        return Unauthenticated("This film is private. Sign in to watch it.")
+    if verdict is Verdict.FORBIDDEN:
+        return Forbidden("This film is private, and this account may not watch it.")
+    return _missing()
+
+
+def _missing() -> NotFound:
+    return NotFound("There is no film under this playback id.")
+
+
+def _found(s: Session, sid: str) -> tuple[PlaybackSession, Version]:
+    row = s.get(PlaybackSession, sid)
+    if row is None:
+        raise NotFound("There is no such playback session.")
+    return row, s.get_one(Version, row.version_id)
+
+
+def _end(config: Delivery, now: datetime, version: Version) -> datetime:
+    """Duration and some hours, so that pausing for dinner costs nobody the end of the film; a whole second, as in the token."""
+    life_s = min(int(version.duration_s or 0) + config.token_extra_s, config.token_max_s)
+    return datetime.fromtimestamp(int(now.timestamp()) + life_s, UTC)
+
+
+def _ticket(row: PlaybackSession, version: Version) -> Ticket:
+    return Ticket(row.id, version.path or "", int(row.expires_at.timestamp()), row.cap, version.poster)
+
+
+def _why_not(services: Services, s: Session, asset: Asset) -> str:
+    newest = s.scalar(select(Version).where(Version.asset_id == asset.id).order_by(Version.id.desc()).limit(1))
+    if newest is None or newest.processing == Processing.CANCELLED:
+        return "Its making was cancelled."
+    if newest.processing == Processing.ERRORED:
+        return "Its making failed."
+    job_id = s.scalar(select(Job.id).where(Job.subject_id == newest.id).order_by(Job.id.desc()).limit(1))
+    now = progress.read(services.kv_sync, [job_id] if job_id else []).get(job_id or "")
+    return f"It is being made: {now.stage}, {now.percent:.0f} %." if now else f"It is being made: {newest.processing}."
+
+
+def _mark(services: Services, sid: str, column: str) -> None:
+    """Write the time once; the first end is the one that counts."""
+    field = getattr(PlaybackSession, column)
+    change = update(PlaybackSession).where(PlaybackSession.id == sid, field.is_(None)).values({column: db.now()})
+    db.retrying(services, lambda s: (_found(s, sid), s.execute(change)))
+
+
+def _announce(services: Services, row: PlaybackSession, path: str) -> None:
+    facts = presence.flat(
+        {
+            "path": path,
+            "cap": row.cap,
+            "exp": int(row.expires_at.timestamp()),
+            "playback_id": row.playback_id,
+            "user_id": row.user_id or "",
+            "seen_at": int(time.time()),
+        }
+    )
+    idle_s = services.config.delivery.session_idle_s
+    _tell_redis(services, lambda kv: kv.eval(presence.OPEN, 2, *presence.keys(row.id), idle_s, *facts))
+
+
+def _tell_redis(services: Services, tell: Callable[[redis.Redis], object]) -> None:
+    """Redis only observes: without it a session is open all the same."""
+    try:
+        tell(services.kv_sync)
+    except (RedisError, OSError) as error:
+        log.warning("playback session not in Redis", error=str(error))
