@@ -1,0 +1,47 @@
+"""What kinds of work there are, by dotted path: jobs run what later rooms of the house define, and import none of them.
+
+`run(task)` does the work in a worker and answers what to write when it is done; `follow(session, job)` keeps the
+subject's row in step with every change of the job's state, in the same transaction, and may refuse it by raising.
+The web calls `follow` only, so it must not import the packager.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from streamer.jobs.tables import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Paths are `package.module:function`."""
+
+    run: str
+    follow: str | None = None
+
+
+KINDS: dict[str, Kind] = {
+    "transcode": Kind(run="streamer.ingest.transcode:run", follow="streamer.catalog.versions:follow"),
+    "delete": Kind(run="streamer.catalog.deletion:run"),
+}
+
+
+def runner(kind: str) -> Callable[..., Any]:
+    """The function that does this kind of work; KeyError for a kind this build does not know."""
+    return _load(KINDS[kind].run)
+
+
+def follow(s: Session, job: Job) -> None:
+    """Tell the subject's room that the job's state changed."""
+    kind = KINDS.get(job.kind)
+    if kind is not None and kind.follow is not None:
+        _load(kind.follow)(s, job)
+
+
+def _load(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function

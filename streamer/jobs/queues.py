@@ -1,0 +1,68 @@
+"""Ids on their way to workers: RQ lists in Redis that may be lost, pushed twice or pushed late without harm.
+
+Each dispatch of a job is a one-shot RQ job named `<job id>-<fence>`, so a sweep sees from the names alone what is missing. RQ retries nothing
+and keeps nothing. A duplicate costs one claim that fails.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import redis
+import structlog
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from streamer.jobs.tables import Job
+from streamer.services import Services
+
+RUN = "streamer.jobs.worker.run_job"
+_FAILED_KEPT_S = 3600
+
+log = structlog.get_logger(__name__)
+
+
+def names(base: str) -> tuple[str, str, str]:
+    """The queues a worker listens on, most urgent first."""
+    return (f"{base}-high", base, f"{base}-low")
+
+
+def dispatch(services: Services, jobs: Iterable[Job]) -> None:
+    """Push jobs that were just committed. Without Redis nothing is lost: the sweep pushes them when it is back."""
+    try:
+        for job in jobs:
+            _push(services, job)
+    except redis.RedisError as error:
+        log.warning("jobs not pushed, the sweep will do it", error=str(error))
+
+
+def push_missing(services: Services, due: Sequence[Job]) -> int:
+    """Push those that no queue holds; how many that were. Raises redis.RedisError."""
+    waiting = {name for queue in names(services.config.jobs.queue) for name in _queue(services, queue).job_ids}
+    missing = [job for job in due if _name(job) not in waiting]
+    for job in missing:
+        _push(services, job)
+    return len(missing)
+
+
+def _push(services: Services, job: Job) -> None:
+    _queue(services, _queue_of(services.config.jobs.queue, job)).enqueue_call(
+        RUN,
+        args=[job.id],
+        job_id=_name(job),
+        description=f"{job.kind} {job.subject_id}",
+        timeout=-1,  # a film may take a day; leases find the dead ones
+        result_ttl=0,
+        failure_ttl=_FAILED_KEPT_S,
+    )
+
+
+def _queue(services: Services, name: str) -> Queue:
+    return Queue(name, connection=services.kv_sync, serializer=JSONSerializer)
+
+
+def _queue_of(base: str, job: Job) -> str:
+    high, normal, low = names(base)
+    return high if job.priority > 0 else low if job.priority < 0 else normal
+
+
+def _name(job: Job) -> str:
+    return f"{job.id}-{job.fence}"

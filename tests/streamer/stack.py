@@ -1,0 +1,63 @@
+"""An open `Services` on real servers: SQLite and MariaDB in turn, Valkey, files on disk."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from streamer import migrations
+from streamer.config import Config
+from streamer.services import Services, close_services, open_services
+
+
+def make_config(data: Path, *, database: str, redis: str, storage: str = "", **sections: dict[str, object]) -> Config:
+    """The configuration of a small, impatient server."""
+    return Config.model_validate(
+        {
+            "data": {"dir": data},
+            "database": {"url": database},
+            "redis": {"url": redis},
+            "storage": {"url": storage},
+            **sections,
+        }
+    )
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/streamer.db"
+    url: str = request.getfixturevalue("mariadb_url")
+    return url
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_url: str, redis_url: str) -> Config:
+    """Settings for that database, an empty Valkey and a folder."""
+    quick = {"lease_s": 2.0, "heartbeat_s": 0.5, "sweep_s": 0.3, "backoff_s": 0.2, "max_attempts": 3}
+    return make_config(tmp_path, database=database_url, redis=redis_url, jobs=quick, ingest={"min_free_bytes": 0})
+
+
+@pytest.fixture
+def services(config: Config) -> Iterator[Services]:
+    """All of it open, with the tables there."""
+    opened = open_services(config)
+    migrations.upgrade(opened.engine)
+    yield opened
+    close_services(opened)
+
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T], timeout_s: float = 20.0) -> T:
+    """The first true answer."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        if answer := condition():
+            return answer
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
