@@ -1,0 +1,105 @@
+"""The composition root: every room's routes in one application, and the only place that names `admin`.
+
+`create_app(config)` opens the services (nothing connects yet) and returns a Starlette application. Media requests
+(`/p/…`) go to the origin before any middleware; everything else passes by `streamer.middleware`.
+Importing this module must never import PyAV: decoding is for workers (a test looks).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from urllib.parse import urlsplit
+
+import anyio.to_thread
+import structlog
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Mount
+from starlette.types import Receive, Scope, Send
+
+from streamer import ui
+from streamer.accounts import api as accounts_api
+from streamer.config import Config
+from streamer.delivery import api as delivery_api
+from streamer.delivery import cdn
+from streamer.delivery.origin import Origin
+from streamer.middleware import BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
+from streamer.ops import health
+from streamer.problems import handlers
+from streamer.services import Services, close_services, open_services
+from streamer.ui.assets import BuiltFiles
+
+MEDIA = "/p/"
+
+log = structlog.get_logger("streamer.access")
+
+
+class Application(Starlette):
+    """Starlette with a short way to the origin."""
+
+    origin: Origin
+    log_media: bool
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(MEDIA):
+            return await super().__call__(scope, receive, send)
+        if self.log_media:
+            log.info("media", method=scope["method"], path=scope["path"])  # streamer.log takes the token out
+        await self.origin(scope, receive, send)
+
+
+def create_app(config: Config) -> Application:
+    """The whole server as one ASGI application."""
+    services = _services(config)
+    app = Application(
+        routes=_routes(services),
+        middleware=_middleware(config),
+        exception_handlers=handlers(),
+        lifespan=_lifespan,
+    )
+    app.state.services = services
+    app.origin = Origin(services)
+    app.log_media = config.log.media
+    return app
+
+
+def _services(config: Config) -> Services:
+    """With what later rooms provide to earlier ones, which can't import them."""
+    services = open_services(config)
+    return replace(services, poster_url=partial(cdn.poster_url, config, services.secrets))
+
+
+def _routes(services: Services) -> list[BaseRoute]:
+    api = [*accounts_api.routes, *delivery_api.routes]
+    return [
+        *health.routes,
+        Mount("/static", BuiltFiles()),
+        Mount("/api/v1", routes=api),
+    ]
+
+
+def _middleware(config: Config) -> list[Middleware]:
+    """From the outside in."""
+    cdn_address = urlsplit(config.delivery.public_base_url)
+    policy = ui.csp(f"{cdn_address.scheme}://{cdn_address.netloc}" if cdn_address.netloc else "")
+    https = config.server.public_url.startswith("https://")
+    return [
+        Middleware(RequestLog),
+        Middleware(SecurityHeaders, page_policy=policy, https=https),
+        Middleware(KnownHosts, allowed=config.server.allowed_hosts),
+        Middleware(BodyLimit, max_bytes=config.server.max_body_bytes),
+        Middleware(LastResort),
+    ]
+
+
+@asynccontextmanager
+async def _lifespan(app: Application) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    anyio.to_thread.current_default_thread_limiter().total_tokens = services.config.server.threads
+    try:
+        async with app.origin.running():
+            yield
+    finally:
+        await services.kv.aclose()
+        close_services(services)

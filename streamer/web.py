@@ -1,0 +1,43 @@
+"""The web process: uvicorn over `streamer.app`, on its own socket or on one that `streamer up` holds open.
+
+A socket that is held survives the process: while the web process is restarted, clients wait instead of being refused.
+"""
+
+import os
+import socket
+
+import uvicorn
+
+from streamer.app import create_app
+from streamer.config import Config
+
+LISTEN_FD = "STREAMER_LISTEN_FD"
+"""Environment: the number of an inherited listening socket."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT; open requests get `server.shutdown_s` seconds to finish."""
+    inherited = os.environ.get(LISTEN_FD)
+    sock = socket.socket(fileno=int(inherited)) if inherited else listen(config.server.host, config.server.port)
+    uvicorn.Server(_uvicorn(config)).run(sockets=[sock])
+
+
+def _uvicorn(config: Config) -> uvicorn.Config:
+    proxies = list(config.server.trusted_proxies)
+    return uvicorn.Config(
+        create_app(config),
+        access_log=False,  # ours has the request id and no tokens
+        log_config=None,
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+        timeout_keep_alive=config.server.keep_alive_s,
+        timeout_graceful_shutdown=config.server.shutdown_s,
+        lifespan="on",
+    )
