@@ -80,6 +80,15 @@ class Plan:
     cover: int | None
     notes: tuple[str, ...]
 
+    @property
+    def cuts(self) -> list[Fraction]:
+        """Where segments start, in seconds from the film's start, and its end."""
+        if self.video:
+            return [
+                Fraction(self.video.grid.time(slot), self.video.grid.timescale) for slot in self.video.grid.segments
+            ] + [self.duration]
+        return [Fraction(cut * AAC_FRAME, AUDIO_RATE) for cut in self.audio[0].cuts] + [self.duration]
+
     def to_json(self) -> bytes:
         return ADAPTER.dump_json(self)
 

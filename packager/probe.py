@@ -19,6 +19,7 @@ from av.stream import Disposition
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
+from packager import languages
 from packager.child import Emitter
 from packager.errors import SourceRefused
 from packager.facts import AudioFacts, Colour, SourceFacts, TextFacts, VideoFacts
@@ -26,6 +27,8 @@ from packager.source import MAX_STREAMS, open_source, prepare_decoder
 
 MAX_DURATION_S = 24 * 3600
 MAX_PACKETS = 20_000_000
+MAX_CUES = 100_000
+TEXT_CODECS = {"mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text"}
 SHORTFALL = Fraction(5, 100)
 
 
@@ -36,6 +39,7 @@ class _Track:
         self.pts: list[int] = []
         self.keys: list[int] = []
         self.last, self.last_duration = -(1 << 63), 0
+        self.cues: list[tuple[float, float, str]] = []
 
 
 def run(request: dict[str, Any], emit: Emitter) -> None:
@@ -65,7 +69,7 @@ def probe(path: str) -> SourceFacts:
         _refuse_truncated(container, tracks)
         declared = (container.duration or 0) / 1_000_000
         audio = tuple(a for s in container.streams.audio if (a := _audio(path, s, tracks, notes)))
-        text = tuple(t for s in container.streams.subtitles if (t := _text(path, s, notes)))
+        text = tuple(t for s in container.streams.subtitles if (t := _text(s, tracks.get(s.index), notes)))
         video = _best_video(path, container, tracks, notes)
         cover = next((s.index for s in container.streams.video if s.disposition & Disposition.attached_pic), None)
         chapters = tuple(
@@ -121,11 +125,26 @@ def _note(tracks: dict[int, _Track], packet: av.Packet[Any]) -> None:
     if stamp is None or packet.is_discard or packet.size == 0:
         return
     track = tracks.setdefault(packet.stream_index, _Track())
+    if isinstance(packet.stream, SubtitleStream):
+        _hear(track, packet)
+        return
     track.pts.append(stamp)
     if packet.is_keyframe:
         track.keys.append(stamp)
     if stamp > track.last:
         track.last, track.last_duration = stamp, packet.duration or track.last_duration
+
+
+def _hear(track: _Track, packet: av.Packet[Any]) -> None:
+    if (
+        packet.stream.codec_context
+        and packet.stream.codec_context.name in TEXT_CODECS
+        and len(track.cues) < MAX_CUES
+        and packet.pts is not None
+    ):
+        start, text = float(packet.pts * packet.time_base), "\n".join(_dialogue(packet))
+        if text:
+            track.cues.append((start, start + float((packet.duration or 0) * packet.time_base), text))
 
 
 def _refuse_truncated(container: InputContainer, tracks: dict[int, _Track]) -> None:
@@ -231,7 +250,7 @@ def _audio(path: str, stream: AudioStream, tracks: dict[int, _Track], notes: lis
         codec=context.name,
         channels=context.channels,
         sample_rate=context.sample_rate or 48000,
-        language=_language(stream),
+        language=languages.tag(stream.language),
         title=str(stream.metadata.get("title") or "")[:200],
         default=bool(stream.disposition & Disposition.default),
         start=min(track.pts) * base,
@@ -246,38 +265,19 @@ def _plays(path: str, index: int) -> bool:
         return _first(container, stream) is not None
 
 
-def _language(stream: AudioStream | SubtitleStream) -> str:
-    language = (stream.language or "und").lower()
-    return language if language.isascii() and language.replace("-", "").isalnum() and len(language) <= 12 else "und"
-
-
-TEXT_CODECS = {"mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text"}
-
-
-def _text(path: str, stream: SubtitleStream, notes: list[str]) -> TextFacts | None:
+def _text(stream: SubtitleStream, track: _Track | None, notes: list[str]) -> TextFacts | None:
     name = stream.codec_context.name if stream.codec_context else "unknown"
     if name not in TEXT_CODECS:
         notes.append(f"Subtitle track {stream.index} ({name}) holds pictures or an unknown format and was left out.")
         return None
-    cues = tuple(_cues(path, stream.index))
+    cues = tuple(track.cues) if track else ()
     return (
-        TextFacts(stream.index, name, _language(stream), str(stream.metadata.get("title") or "")[:200], cues)
+        TextFacts(
+            stream.index, name, languages.tag(stream.language), str(stream.metadata.get("title") or "")[:200], cues
+        )
         if cues
         else None
     )
-
-
-def _cues(path: str, index: int) -> list[tuple[float, float, str]]:
-    cues = []
-    with open_source(path) as container:
-        for packet in container.demux(container.streams[index]):
-            if packet.pts is None or not packet.size:
-                continue
-            start = float(packet.pts * packet.time_base)
-            text = "\n".join(_dialogue(packet))
-            if text:
-                cues.append((start, start + float((packet.duration or 0) * packet.time_base), text))
-    return cues
 
 
 def _dialogue(packet: av.Packet[Any]) -> list[str]:

@@ -5,15 +5,17 @@ It reads nothing but the plan and the winners' indexes, so it gives the same pla
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
-from packager import playlist
+from packager import captions, playlist
 from packager.attempt import index_key
 from packager.errors import EncodeFailed
-from packager.facts import SourceFacts
-from packager.index import ChunkIndex
+from packager.facts import SourceFacts, TextFacts
+from packager.index import ChunkIndex, SegmentEntry
 from packager.ladder import Rung
 from packager.plan import AudioPlan, Plan, VideoPlan
 from packager.playlist import MediaRendition
@@ -22,6 +24,7 @@ from storage.base import ObjectStore
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 IMMUTABLE = "public, max-age=31536000, immutable"
 MASTER = "master.m3u8"
+TEXT_TIMESCALE = 90000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +62,19 @@ def publish(store: ObjectStore, prefix: str, plan: Plan, facts: SourceFacts, dam
     """Write the playlists and `report.json`, `master.m3u8` last. Raises EncodeFailed if an index is missing or has a hole."""
     videos = [_video(store, prefix, plan.video, rung) for rung in plan.video.rungs] if plan.video else []
     audios = [_audio(store, prefix, track, kbps) for track in plan.audio for kbps in track.kbps]
+    target = playlist.target_duration([*videos, *audios])  # one for all (Apple 8.2)
     for rendition in (*videos, *audios):
-        _put(store, f"{prefix}/{rendition.folder}/vod.m3u8", playlist.media_playlist(rendition))
+        _put(store, f"{prefix}/{rendition.folder}/vod.m3u8", playlist.media_playlist(rendition, target))
+    texts = _texts(store, prefix, plan, facts)
     for rendition in videos:
-        _put(store, f"{prefix}/{rendition.folder}/iframes.m3u8", playlist.iframe_playlist(rendition))
-    package = _package(prefix, plan, facts, damaged, poster, videos, audios)
+        _put(store, f"{prefix}/{rendition.folder}/iframes.m3u8", playlist.iframe_playlist(rendition, target))
+    package = _package(prefix, plan, facts, damaged, poster, [*videos, *audios, *texts])
     store.put(
         f"{prefix}/report.json",
         json.dumps(package.report, indent=1, ensure_ascii=False).encode(),
         type="application/json",
     )
-    _put(store, f"{prefix}/{MASTER}", playlist.multivariant(videos, audios, []))
+    _put(store, f"{prefix}/{MASTER}", playlist.multivariant(videos, audios, texts))
     return package
 
 
@@ -91,14 +96,39 @@ def _audio(store: ObjectStore, prefix: str, plan: AudioPlan, kbps: int) -> Media
     return MediaRendition(
         folder=plan.rendition(kbps), kind="audio", init=index.init, timescale=index.timescale, segments=index.segments, codecs=index.codecs,
         width=0, height=0, frame_rate=None,
-        group=f"a{kbps}", language=plan.language if plan.language != "und" else None, name=_label(plan), default=plan.default, channels=2,
+        group=f"a{kbps}", language=_language(plan.language), name=_label(plan.title, plan.name), default=plan.default, channels=2,
     )  # fmt: skip
 
 
-def _label(plan: AudioPlan) -> str:
-    """Names are unique within a group (RFC 8216 4.3.4.1), so the track's number is in those that have no title."""
-    name = "".join(c for c in plan.title if c.isprintable() and c != '"').strip()
-    return f"{name} ({plan.name[1:]})" if name else f"Track {plan.name[1:]}"
+def _texts(store: ObjectStore, prefix: str, plan: Plan, facts: SourceFacts) -> list[MediaRendition]:
+    """Subtitles need no child and no attempt: their text is a function of the facts, so every run writes the same bytes."""
+    cuts = plan.cuts
+    return [_text(store, prefix, f"t{n}", track, cuts, plan) for n, track in enumerate(facts.text, 1)]
+
+
+def _text(
+    store: ObjectStore, prefix: str, folder: str, track: TextFacts, cuts: list[Fraction], plan: Plan
+) -> MediaRendition:
+    entries = []
+    for number, text in enumerate(captions.segments(track.cues, cuts, plan.origin)):
+        data, uri = text.encode(), f"{number:06d}.vtt"
+        store.put(f"{prefix}/{folder}/{uri}", data, type="text/vtt", cache=IMMUTABLE)
+        start, end = (round(cut * TEXT_TIMESCALE) for cut in cuts[number : number + 2])
+        entries.append(SegmentEntry(uri, number, start, end - start, len(data), hashlib.sha256(data).hexdigest()))
+    rendition = MediaRendition(
+        folder=folder, kind="text", init="", timescale=TEXT_TIMESCALE, segments=tuple(entries), codecs="", width=0, height=0, frame_rate=None,
+        group="text", language=_language(track.language), name=_label(track.title, folder), default=False, channels=0,
+    )  # fmt: skip
+    _put(store, f"{prefix}/{folder}/vod.m3u8", playlist.media_playlist(rendition))
+    return rendition
+
+
+def _language(tag: str) -> str | None:
+    return None if tag == "und" else tag
+
+
+def _label(title: str, name: str) -> str:
+    return title.strip() or f"Track {name[1:]}"
 
 
 def _joined(store: ObjectStore, prefix: str, rendition: str, chunks: int) -> ChunkIndex:
@@ -121,15 +151,9 @@ def _joined(store: ObjectStore, prefix: str, rendition: str, chunks: int) -> Chu
 
 
 def _package(
-    prefix: str,
-    plan: Plan,
-    facts: SourceFacts,
-    damaged: int,
-    poster: bool,
-    videos: list[MediaRendition],
-    audios: list[MediaRendition],
+    prefix: str, plan: Plan, facts: SourceFacts, damaged: int, poster: bool, made: list[MediaRendition]
 ) -> Package:
-    renditions = tuple(_facts(rendition) for rendition in (*videos, *audios))
+    renditions = tuple(_facts(rendition) for rendition in made)
     notes = [*plan.notes, *([f"{damaged} damaged packets of the source were left out."] if damaged else [])]
     report = {
         "version": plan.version,
@@ -145,7 +169,7 @@ def _package(
     }
     return Package(
         version=plan.version, prefix=prefix, master=MASTER, poster="poster.jpg" if poster else None, duration_s=float(plan.duration),
-        width=videos[0].width if videos else None, height=videos[0].height if videos else None, renditions=renditions, report=report,
+        width=made[0].width or None, height=made[0].height or None, renditions=renditions, report=report,
     )  # fmt: skip
 
 

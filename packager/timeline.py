@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from packager.facts import VideoFacts
+from packager.ladder import HALF_RATE_ABOVE, MAX_RATE
 
 KEY_S, SEGMENT_S = 2, 6
 REORDER = 2
 LONGEST_SEGMENT_S = Fraction(13, 2)  # round(EXTINF) must not pass TARGETDURATION 6 (RFC 8216 4.3.3.1)
-MAX_RATE = Fraction(60)
 VARIABLE_TIMESCALE = 90000
 LONGEST_HOLD_S = (
     1  # a still stretch of a variable-rate source repeats its frame this often, so that key frames can be placed
@@ -104,7 +104,8 @@ def _constant(rate: Fraction, duration: Fraction) -> Grid:
     while timescale < 1000:  # tiny timescales make players round badly
         timescale, frame = timescale * 1000, frame * 1000
     count = max(1, round(duration * rate))
-    step = max(2, 2 * round(KEY_S * rate / 2))  # even, so that half-rate rungs share the key frames
+    step = max(1, round(KEY_S * rate))
+    step += step % 2 if rate > HALF_RATE_ABOVE else 0  # half-rate rungs share the key frames
     keys = tuple(range(0, count, step))
     return Grid(
         timescale,
