@@ -1,0 +1,118 @@
+"""Assets, their renditions and playback ids over JSON."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from streamer import db, http
+from streamer.accounts import logins
+from streamer.accounts.roles import Permission
+from streamer.catalog import assets, documents, playback_ids, versions
+from streamer.catalog.tables import Asset, Policy, Publication
+from streamer.errors import NotFound
+from streamer.jobs import queues
+from streamer.services import Services
+
+
+class AssetChange(BaseModel):
+    """Members that are absent stay as they are. `scheduled` and `removed` are reached in other ways."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str | None = None
+    publication: Literal["draft", "in_review", "published", "unlisted", "archived"] | None = None
+
+
+class NewPlaybackId(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    policy: Policy = Policy.PRIVATE
+
+
+def list_assets(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    with db.reading(services) as s:
+        query = assets.listed(who, request.query_params.get("q", ""))
+        rows, cursor = http.page(request, s, query, Asset.id)
+        return JSONResponse({"data": documents.assets(services, s, rows), "next_cursor": cursor})
+
+
+def read_asset(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    with db.reading(services) as s:
+        row = assets.visible(s, request.path_params["id"], who)
+        return JSONResponse(documents.asset(services, s, row))
+
+
+def change_asset(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    wanted = http.read(request, AssetChange)
+    publication = Publication(wanted.publication) if wanted.publication else None
+    with db.session(services) as s:
+        row = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_WRITE)
+        assets.change(row, title=wanted.title, publication=publication)
+        s.flush()
+        return JSONResponse(documents.asset(services, s, row))
+
+
+def delete_asset(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    with db.session(services) as s:
+        row = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_DELETE)
+        new_jobs = assets.delete(s, row)
+    queues.dispatch(services, new_jobs)
+    return JSONResponse({"id": row.id, "deleted": True, "job_id": new_jobs[0].id}, 202)
+
+
+def list_renditions(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    with db.reading(services) as s:
+        row = assets.visible(s, request.path_params["id"], who)
+        rows = versions.renditions(s, row.live_version_id) if row.live_version_id else []
+    return JSONResponse({"data": [documents.rendition(one) for one in rows], "next_cursor": None})
+
+
+def list_playback_ids(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    with db.reading(services) as s:
+        row = assets.visible(s, request.path_params["id"], who)
+        rows = playback_ids.of(s, [row.id])[row.id]
+    return JSONResponse({"data": [documents.playback_id(one) for one in rows], "next_cursor": None})
+
+
+def create_playback_id(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    wanted = http.read(request, NewPlaybackId)
+    with db.session(services) as s:
+        row = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_WRITE)
+        made = playback_ids.create(s, row.id, wanted.policy)
+    return JSONResponse(documents.playback_id(made), 201)
+
+
+def revoke_playback_id(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    with db.session(services) as s:
+        row = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_WRITE)
+        if not playback_ids.revoke(s, row.id, request.path_params["playback_id"]):
+            raise NotFound("This film has no such playback id in force.")
+    return Response(status_code=204)
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+routes = [
+    Route("/assets", list_assets),
+    Route("/assets/{id}", read_asset),
+    Route("/assets/{id}", change_asset, methods=["PATCH"]),
+    Route("/assets/{id}", delete_asset, methods=["DELETE"]),
+    Route("/assets/{id}/renditions", list_renditions),
+    Route("/assets/{id}/playback-ids", list_playback_ids),
+    Route("/assets/{id}/playback-ids", create_playback_id, methods=["POST"]),
+    Route("/assets/{id}/playback-ids/{playback_id}", revoke_playback_id, methods=["DELETE"]),
+]

@@ -1,0 +1,95 @@
+"""Assets: making, finding, changing and deleting them. All inside the caller's transaction."""
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.orm import Session
+
+from streamer import ids
+from streamer.accounts.logins import Principal
+from streamer.accounts.roles import Permission
+from streamer.catalog import names, versions
+from streamer.catalog.tables import Asset, PlaybackId, Publication
+from streamer.db import database_now, now
+from streamer.errors import Forbidden, NotFound
+from streamer.jobs import jobs
+from streamer.jobs.tables import Job
+
+_DELETE_PRIORITY = -1
+_DELETE_TRIES = 50  # storage may be away for hours; nothing may be left behind
+
+
+def create(s: Session, owner_id: str, title: str, *, asset_id: str | None = None) -> Asset:
+    """A new film without a version. `title` is clean already (`names.title`)."""
+    moment = now()
+    asset = Asset(
+        id=asset_id or ids.new("ast"),
+        owner_id=owner_id,
+        title=title,
+        publication=Publication.PUBLISHED,
+        created_at=moment,
+        updated_at=moment,
+    )
+    s.add(asset)
+    s.flush()
+    return asset
+
+
+def visible(s: Session, asset_id: str, who: Principal) -> Asset:
+    """The asset, for its owner and those who may read any; NotFound for everyone else, whether it exists or not."""
+    asset = s.get(Asset, asset_id) if ids.is_id(asset_id) else None
+    if asset is None or asset.deleted_at is not None:
+        raise _missing()
+    if asset.owner_id != who.user_id and not who.can(Permission.ASSETS_READ):
+        raise _missing()
+    return asset
+
+
+def changeable(s: Session, asset_id: str, who: Principal, permission: Permission) -> Asset:
+    """The asset, locked, for its owner and those with `permission` over everyone's."""
+    asset = visible(s, asset_id, who)
+    if not (who.can(permission) or (asset.owner_id == who.user_id and who.unrestricted)):
+        raise Forbidden(f"Only the owner of this film, or someone with the permission {permission}, can do this.")
+    s.refresh(asset, with_for_update=True)
+    if asset.deleted_at is not None:
+        raise _missing()
+    return asset
+
+
+def listed(who: Principal, text: str = "") -> Select[Asset]:
+    """The films this principal sees in lists, for `http.page`; `text` is looked for in titles."""
+    query = select(Asset).where(Asset.deleted_at.is_(None))
+    if not who.can(Permission.ASSETS_LIST):
+        query = query.where(Asset.owner_id == who.user_id)
+    if text := " ".join(text.split())[: names.TITLE_MAX]:
+        query = query.where(Asset.title.icontains(text, autoescape=True))
+    return query
+
+
+def change(asset: Asset, *, title: str | None = None, publication: Publication | None = None) -> None:
+    """Set what is given."""
+    if title is not None:
+        asset.title = names.title(title)
+    if publication is not None:
+        asset.publication = publication
+    asset.updated_at = now()
+
+
+def delete(s: Session, asset: Asset) -> list[Job]:
+    """Tombstone it at once, stop its encodes, and queue the job that removes its objects. The jobs to dispatch."""
+    asset.deleted_at = asset.updated_at = now()
+    s.execute(
+        update(PlaybackId)
+        .where(PlaybackId.asset_id == asset.id, PlaybackId.revoked_at.is_(None))
+        .values(revoked_at=database_now())
+        .execution_options(synchronize_session=False)
+    )
+    for job in jobs.unfinished_of(s, versions.ids_of(s, asset.id)):
+        jobs.cancel(s, job.id)
+    return [
+        jobs.enqueue(
+            s, "delete", asset.id, owner_id=asset.owner_id, priority=_DELETE_PRIORITY, max_attempts=_DELETE_TRIES
+        )
+    ]
+
+
+def _missing() -> NotFound:
+    return NotFound("There is no film with this id, or it is not yours to see.")

@@ -1,0 +1,56 @@
+"""Titles and file names from strangers: kept as text, never used as a path, cleaned of what only deceives the eye.
+
+Markup is left alone; whoever shows a name escapes it.
+"""
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+from streamer.errors import Invalid
+
+TITLE_MAX = 200
+FILE_NAME_MAX = 200
+UNTITLED = "Untitled film"
+
+_HIDDEN = {
+    "Cc",
+    "Cs",
+    "Co",
+    "Cn",
+    "Zl",
+    "Zp",
+}  # controls, lone surrogates, private and unassigned code points, line ends
+_DIRECTIONS = frozenset(chr(c) for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0xFEFF))
+
+
+def title(text: str) -> str:
+    """A title as it is stored, or Invalid when nothing is left of it or it is too long."""
+    cleaned = _clean(text)
+    if not cleaned:
+        raise Invalid(
+            "A title needs at least one visible character.", errors=[{"pointer": "/title", "detail": "is empty"}]
+        )
+    if len(cleaned) > TITLE_MAX:
+        detail = f"has {len(cleaned)} characters, the limit is {TITLE_MAX}"
+        raise Invalid(f"The title {detail}.", errors=[{"pointer": "/title", "detail": detail}])
+    return cleaned
+
+
+def file_name(text: str) -> str:
+    """What the uploader's machine called the file: its last part, shortened in front of its ending."""
+    name = _clean(re.split(r"[/\\]", text)[-1])
+    ending = PurePosixPath(name).suffix[:16]
+    return name if len(name) <= FILE_NAME_MAX else name[: FILE_NAME_MAX - len(ending)] + ending
+
+
+def title_of(name: str) -> str:
+    """A title for a film that came without one."""
+    stem = PurePosixPath(name).stem if name not in ("", ".", "..") else ""
+    return _clean(re.sub(r"[_\s]+", " ", stem))[:TITLE_MAX].strip() or UNTITLED
+
+
+def _clean(text: str) -> str:
+    composed = unicodedata.normalize("NFC", text.encode("utf-8", "ignore").decode())
+    shown = "".join(" " if unicodedata.category(c) in _HIDDEN or c in _DIRECTIONS else c for c in composed)
+    return " ".join(shown.split())

@@ -1,0 +1,152 @@
+"""Versions: one encode of one source each, from queued to live. All inside the caller's transaction."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from streamer import ids
+from streamer.catalog.tables import Asset, Processing, Rendition, Version
+from streamer.db import now
+from streamer.jobs.errors import TaskFailed
+from streamer.jobs.tables import Job, State
+
+_FOLLOWED = {
+    State.QUEUED: Processing.QUEUED,
+    State.FAILED: Processing.ERRORED,
+    State.CANCELLED: Processing.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The file a version is made from: where it stands in storage, what its owner called it, `size` in bytes."""
+
+    key: str
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionFacts:
+    """One playlist; bandwidths in bit/s, `size` in bytes."""
+
+    kind: str
+    name: str
+    codecs: str
+    bandwidth: int
+    average_bandwidth: int
+    size: int
+    width: int | None = None
+    height: int | None = None
+    frame_rate: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an encode made. `path` is `<asset>/<version hash>`, the folder of its objects."""
+
+    path: str
+    duration_s: float
+    width: int | None
+    height: int | None
+    poster: bool
+    renditions: Sequence[RenditionFacts]
+    report: dict[str, Any]
+
+
+def create(s: Session, asset_id: str, source: Source) -> Version:
+    """A version that waits for its encode."""
+    version = Version(
+        id=ids.new("ver"),
+        asset_id=asset_id,
+        source_key=source.key,
+        source_name=source.name,
+        source_size=source.size,
+        source_sha256=source.sha256,
+        processing=Processing.QUEUED,
+        playable=False,
+        created_at=now(),
+    )
+    s.add(version)
+    s.flush()
+    return version
+
+
+def ids_of(s: Session, asset_id: str) -> Sequence[str]:
+    """All versions of an asset."""
+    return s.scalars(select(Version.id).where(Version.asset_id == asset_id)).all()
+
+
+def newest(s: Session, asset_ids: Iterable[str]) -> dict[str, Version]:
+    """The newest version of each asset: the one whose progress its owner follows."""
+    latest = select(func.max(Version.id)).where(Version.asset_id.in_(list(asset_ids))).group_by(Version.asset_id)
+    return {version.asset_id: version for version in s.scalars(select(Version).where(Version.id.in_(latest)))}
+
+
+def renditions(s: Session, version_id: str) -> Sequence[Rendition]:
+    """The version's renditions: video by size, largest first, then audio and text."""
+    rows = s.scalars(select(Rendition).where(Rendition.version_id == version_id)).all()
+    order = ["video", "audio", "text"]
+    return sorted(rows, key=lambda row: (order.index(row.kind), -(row.height or 0), -row.bandwidth, row.name))
+
+
+def follow(s: Session, job: Job) -> None:
+    """Keep the row in step with its transcode job (see `jobs.kinds`). Success is written by `publish`."""
+    version = s.get(Version, job.subject_id, populate_existing=True)
+    if version is None or job.state not in _FOLLOWED:
+        return
+    version.processing = _FOLLOWED[State(job.state)]
+    version.error = job.error
+
+
+def advance(s: Session, version_id: str, processing: Processing) -> None:
+    """The encode has come to a new stage."""
+    version = s.get_one(Version, version_id)
+    version.processing = processing
+
+
+def publish(s: Session, version_id: str, facts: Facts) -> None:
+    """Record what was made and make it what plays: one pointer, moved in the transaction that finishes the job."""
+    version = s.get_one(Version, version_id)
+    asset = s.get_one(Asset, version.asset_id, with_for_update=True, populate_existing=True)
+    if asset.deleted_at is not None:
+        raise deleted()
+    version.path, version.report = facts.path, facts.report
+    version.duration_s, version.width, version.height = facts.duration_s, facts.width, facts.height
+    version.poster, version.playable, version.error = facts.poster, True, None
+    version.processing, version.published_at = Processing.READY, now()
+    _replace_renditions(s, version.id, facts.renditions)
+    if asset.live_version_id is None or asset.live_version_id < version.id:
+        asset.live_version_id = version.id
+    asset.updated_at = now()
+
+
+def deleted() -> TaskFailed:
+    """What happens to work on a film that is gone."""
+    return TaskFailed("asset_deleted", "The film was deleted", "There is nothing left to prepare.", retryable=False)
+
+
+def _replace_renditions(s: Session, version_id: str, facts: Iterable[RenditionFacts]) -> None:
+    s.execute(delete(Rendition).where(Rendition.version_id == version_id))
+    for one in facts:
+        s.add(
+            Rendition(
+                id=ids.new("rnd"),
+                version_id=version_id,
+                kind=one.kind,
+                name=one.name[:64],
+                width=one.width,
+                height=one.height,
+                frame_rate=one.frame_rate,
+                codecs=one.codecs,
+                bandwidth=one.bandwidth,
+                average_bandwidth=one.average_bandwidth,
+                language=one.language,
+                size=one.size,
+            )
+        )

@@ -1,0 +1,125 @@
+"""Jobs over JSON: see them, stop them, start them again."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from streamer import db, http, ids
+from streamer.accounts import logins
+from streamer.accounts.logins import Principal
+from streamer.accounts.roles import Permission
+from streamer.errors import Forbidden, Invalid, NotFound
+from streamer.jobs import jobs, progress, queues
+from streamer.jobs.progress import Progress
+from streamer.jobs.tables import Job, State
+from streamer.services import Services
+
+
+def list_jobs(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    query = select(Job)
+    if not who.can(Permission.JOBS_READ):
+        query = query.where(Job.owner_id == who.user_id)
+    if state := request.query_params.get("state"):
+        query = query.where(Job.state == _state(state))
+    if subject := request.query_params.get("subject_id"):
+        query = query.where(Job.subject_id == (subject if ids.is_id(subject) else ""))
+    with db.reading(services) as s:
+        rows, cursor = http.page(request, s, query, Job.id)
+    known = progress.read(services.kv_sync, [row.id for row in rows])
+    return JSONResponse({"data": [document(row, known.get(row.id)) for row in rows], "next_cursor": cursor})
+
+
+def read_job(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    with db.reading(services) as s:
+        row = _visible(s, request.path_params["id"], who)
+    return _answer(services, row)
+
+
+def cancel_job(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    with db.session(services) as s:
+        _changeable(s, request.path_params["id"], who)
+        row = jobs.cancel(s, request.path_params["id"])
+    return _answer(services, row)
+
+
+def retry_job(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    with db.session(services) as s:
+        _changeable(s, request.path_params["id"], who)
+        row = jobs.requeue(s, request.path_params["id"])
+    queues.dispatch(services, [row])
+    return _answer(services, row)
+
+
+def document(row: Job, known: Progress | None) -> dict[str, Any]:
+    """A job as the API shows it."""
+    shown = (
+        {"stage": known.stage, "percent": known.percent, "eta_s": known.eta_s, "speed": known.speed} if known else None
+    )
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "subject_id": row.subject_id,
+        "state": row.state,
+        "priority": row.priority,
+        "attempt": row.attempt,
+        "max_attempts": row.max_attempts,
+        "progress": shown if row.state in (State.QUEUED, State.RUNNING) else None,
+        "error": row.error,
+        "cancel_requested": row.cancel_requested_at is not None,
+        "run_after": _time(row.run_after),
+        "created_at": _time(row.created_at),
+        "started_at": _time(row.started_at),
+        "finished_at": _time(row.finished_at),
+    }
+
+
+def _visible(s: Session, job_id: str, who: Principal) -> Job:
+    row = jobs.get(s, job_id)
+    if row.owner_id != who.user_id and not who.can(Permission.JOBS_READ):
+        raise NotFound("There is no job with this id.")
+    return row
+
+
+def _changeable(s: Session, job_id: str, who: Principal) -> None:
+    row = _visible(s, job_id, who)
+    if not (who.can(Permission.JOBS_WRITE) or (row.owner_id == who.user_id and who.unrestricted)):
+        raise Forbidden(
+            f"Only the owner of this job, or someone with the permission {Permission.JOBS_WRITE}, can do this."
+        )
+
+
+def _answer(services: Services, row: Job) -> Response:
+    return JSONResponse(document(row, progress.read(services.kv_sync, [row.id]).get(row.id)))
+
+
+def _state(text: str) -> State:
+    try:
+        return State(text)
+    except ValueError:
+        raise Invalid(f"state must be one of {', '.join(State)}.") from None
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+routes = [
+    Route("/jobs", list_jobs),
+    Route("/jobs/{id}", read_job),
+    Route("/jobs/{id}/cancel", cancel_job, methods=["POST"]),
+    Route("/jobs/{id}/retry", retry_job, methods=["POST"]),
+]
