@@ -14,6 +14,7 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 from streamer.config import Log
 
+_CHATTY = ("alembic", "rq", "uvicorn")  # they tell each step at "info"
 _TOKEN = re.compile(r"/p/[^/\s\"']*~[^/\s\"']*")
 
 
@@ -37,6 +38,8 @@ def setup(config: Log, process: str) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final))
     logging.basicConfig(handlers=[handler], level=config.level.upper(), force=True)
     logging.captureWarnings(True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel("DEBUG" if config.level == "debug" else "WARNING")
 
 
 def is_console(config: Log) -> bool:

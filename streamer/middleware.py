@@ -57,7 +57,8 @@ class RequestLog:
 
 
 def _write_line(scope: Scope, seen: MutableMapping[str, Any], started: float) -> None:
-    log.info(
+    write = log.debug if scope["path"] in _ALWAYS_REACHABLE else log.info
+    write(
         "request",
         method=scope["method"],
         path=scope["path"],

@@ -1,0 +1,172 @@
+"""The `streamer` command. Options are put into the environment, so that child processes read the same configuration.
+
+Everything that fails in a way we know ends in one sentence on stderr and exit code 1. Imports are inside the commands:
+`streamer user create` must not wait for the web stack, and only a worker may load PyAV.
+"""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy.exc import OperationalError
+
+from storage import StorageError
+from streamer import log
+from streamer.config import ENV_PREFIX, Config, ConfigError
+from streamer.errors import Problem
+from streamer.services import Services, close_services, open_services
+
+CONFIG_FILE = "STREAMER_CONFIG"
+"""Environment: the configuration file's path."""
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Upload a film, get adaptive HLS, play it by a signed URL."
+)
+user = typer.Typer(no_args_is_help=True, help="Accounts.")
+apikey = typer.Typer(no_args_is_help=True, help="API keys.")
+app.add_typer(user, name="user")
+app.add_typer(apikey, name="apikey")
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; see config.toml for all settings.")]
+DataDir = Annotated[Path | None, typer.Option("--data", help="Folder of the embedded stack.  [default: var]")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.  [default: 8000]")]
+
+
+@app.command()
+def up(config: ConfigFile = None, data: DataDir = None, host: Host = None, port: Port = None) -> None:
+    """Start the whole server on this machine: database, Valkey, web, workers and scheduler."""
+    from streamer import supervisor
+
+    settings = _settings(config, data, host, port)
+    log.setup(settings.log, "up")
+    raise typer.Exit(supervisor.run(settings))
+
+
+@app.command()
+def web(config: ConfigFile = None, data: DataDir = None, host: Host = None, port: Port = None) -> None:
+    """Run one web process."""
+    from streamer import web as process
+
+    settings = _settings(config, data, host, port)
+    log.setup(settings.log, "web")
+    process.serve(settings)
+
+
+@app.command()
+def worker(config: ConfigFile = None, data: DataDir = None) -> None:
+    """Run one worker, which encodes films."""
+    from streamer.jobs import worker as process
+
+    settings = _settings(config, data)
+    log.setup(settings.log, "worker")
+    process.run(settings)
+
+
+@app.command()
+def scheduler(config: ConfigFile = None, data: DataDir = None) -> None:
+    """Run the scheduler, which finds lost jobs and does periodic work; any number may run."""
+    from streamer.jobs import scheduler as process
+
+    settings = _settings(config, data)
+    log.setup(settings.log, "scheduler")
+    process.run(settings)
+
+
+@app.command()
+def migrate(config: ConfigFile = None, data: DataDir = None) -> None:
+    """Bring the database to this version of the program (`streamer up` does it by itself)."""
+    services = _ready(_settings(config, data))
+    close_services(services)
+    typer.echo("The database is up to date.")
+
+
+@user.command("create")
+def user_create(
+    email: Annotated[str, typer.Option(help="Used to sign in.")],
+    role: Annotated[str, typer.Option(help="admin, editor or viewer.")],
+    name: Annotated[str | None, typer.Option(help="Shown to others.  [default: the e-mail address]")] = None,
+    password: Annotated[str | None, typer.Option(help="Made and printed when not given.")] = None,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Make an account."""
+    from streamer import db
+    from streamer.accounts import users
+
+    services = _ready(_settings(config, data))
+    given = password or secrets.token_urlsafe(12)
+    made = db.retrying(
+        services,
+        lambda s: users.create(s, services.config.accounts, email=email, name=name or email, role=role, password=given),
+    )
+    close_services(services)
+    typer.echo(f"{made.id}  {made.email}  {made.role}")
+    if password is None:
+        typer.echo(f"password: {given}")
+
+
+@apikey.command("create")
+def apikey_create(
+    user: Annotated[str, typer.Option(help="The owner: e-mail address, name or id.")],
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A permission, repeatable.  [default: all of the owner's]")
+    ] = None,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Make an API key and print it; it can't be shown again."""
+    from streamer import db
+    from streamer.accounts import apikeys, users
+
+    services = _ready(_settings(config, data))
+    _, secret = db.retrying(
+        services,
+        lambda s: apikeys.issue(s, users.find(s, user), name=name, scopes=scope or [apikeys.EVERYTHING]),
+    )
+    close_services(services)
+    typer.echo(secret)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except (Problem, ConfigError, StorageError, ValueError) as error:
+        _fail(str(error))
+    except OperationalError as error:
+        _fail(f"The database does not answer: {error.orig}")
+
+
+def _settings(config: Path | None, data: Path | None, host: str | None = None, port: int | None = None) -> Config:
+    """The configuration with the options in it, for this process and, by the environment, for its children."""
+    options = {
+        CONFIG_FILE: config and config.absolute(),
+        f"{ENV_PREFIX}DATA__DIR": data and data.absolute(),
+        f"{ENV_PREFIX}SERVER__HOST": host,
+        f"{ENV_PREFIX}SERVER__PORT": port,
+    }
+    os.environ.update({name: str(value) for name, value in options.items() if value is not None})
+    return Config.load(os.environ.get(CONFIG_FILE) or None)
+
+
+def _ready(config: Config) -> Services:
+    """The services, with a migrated database: commands work before the first `up` as well as beside it."""
+    from streamer import migrations
+
+    services = open_services(config)
+    migrations.upgrade(services.engine)
+    return services
+
+
+def _fail(sentence: str) -> None:
+    typer.echo(f"streamer: {sentence}", err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
