@@ -89,7 +89,7 @@ class MemoryStore:
 def _whole(data: bytes | Path | BinaryIO) -> bytes:
     if isinstance(data, Path):
         return data.read_bytes()
-    return data if isinstance(data, bytes) else data.read()
+    return data if isinstance(data, bytes) else b"".join(iter(lambda: data.read(1 << 20), b""))
 
 
 def _etag(body: bytes) -> str:

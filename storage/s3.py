@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from io import BytesIO
+from operator import itemgetter
 from pathlib import Path
 from random import random
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -114,12 +115,18 @@ class S3Store:
         raise StorageDown(f"{key}: reading broke off {_READ_RESUMES + 1} times: {fault}") from fault
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """S3 lists no types, so the listed type and encoding are what the key's suffix tells."""
-        pages = self._client.get_paginator("list_objects_v2")
+        """S3 lists no types, so the listed type and encoding are what the key's suffix tells.
+
+        Sorted here, since not every server sorts by the whole key (SeaweedFS goes by folders): about half a kilobyte of
+        memory per object, so list an asset rather than a bucket.
+        """
+        wanted = self._prefix + check_prefix(prefix)
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=wanted)
         with s3_errors(prefix):
-            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + check_prefix(prefix)):
-                for entry in page.get("Contents", []):
-                    yield _listed(entry["Key"].removeprefix(self._prefix), dict(entry))
+            entries: list[dict[str, Any]] = [dict(entry) for page in pages for entry in page.get("Contents", [])]
+        entries.sort(key=itemgetter("Key"))
+        for entry in entries:
+            yield _listed(entry["Key"].removeprefix(self._prefix), entry)
 
     def copy(self, source: str, key: str) -> ObjectInfo:
         kept = self.head(source)

@@ -110,7 +110,7 @@ def seaweedfs() -> Iterator[S3Server]:
         (folder / "s3.json").write_text(_weed_identity(server))
         flags = [f"-{name}.port={port}" for name, port in ports.items()]
         command = [weed, "server", f"-dir={folder}", f"-s3.config={folder}/s3.json", *_WEED_FLAGS, *flags]
-        with _running(command, folder / "log", lambda: _weed_ready(server)):
+        with _running(command, folder / "log", lambda: _weed_ready(server), _WEED_ENV):
             yield server
 
 
@@ -196,7 +196,9 @@ _MARIADB_FAST = [
     "--performance-schema=0",
 ]
 
-# Gateways we don't use are off; small volumes, else the first write reserves gigabytes.
+# Gateways we don't use are off. Small volumes, else the first write reserves gigabytes, and many of them, each made
+# when it is needed: every bucket has volumes of its own, and by default takes seven at once.
+_WEED_ENV = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
 _WEED_FLAGS = [
     "-ip=127.0.0.1",
     "-ip.bind=127.0.0.1",
@@ -204,7 +206,7 @@ _WEED_FLAGS = [
     "-s3",
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",
-    "-volume.max=20",
+    "-volume.max=1000",
     "-master.volumeSizeLimitMB=64",
     "-master.telemetry=false",
 ]
@@ -265,10 +267,14 @@ def _folder(prefix: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _running(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
+def _running(
+    command: Sequence[str], log: Path, ready: Callable[[], bool], env: dict[str, str] | None = None
+) -> Iterator[None]:
     """Run a server while the block lasts, from the moment `ready` neither raises nor answers False."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=die_with_parent)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env=os.environ | (env or {}), preexec_fn=die_with_parent
+        )
     try:
         _wait(process, log, ready)
         yield

@@ -1,0 +1,125 @@
+"""Uploads grow on disk, and what is answered is durable."""
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage import KeyRefused, ObjectExists, ObjectMissing, OffsetMismatch, StorageFull, UploadStore
+from storage.uploads import LocalUploads
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> UploadStore:
+    store = LocalUploads(tmp_path / "uploads")
+    store.create("upl_1")
+    return store
+
+
+def test_an_upload_grows_to_the_whole_file(uploads: UploadStore) -> None:
+    assert uploads.size("upl_1") == 0
+    assert uploads.append("upl_1", 0, [b"one ", b"two "]) == 8
+    assert uploads.append("upl_1", 8, [b"three"]) == 13
+    assert uploads.size("upl_1") == 13
+    assert uploads.finish("upl_1").read_bytes() == b"one two three"
+
+
+def test_large_appends_keep_every_byte(uploads: UploadStore) -> None:
+    pieces = [bytes((n % 251,)) * 70_000 for n in range(60)]
+    assert uploads.append("upl_1", 0, pieces) == 60 * 70_000
+    assert uploads.finish("upl_1").read_bytes() == b"".join(pieces)
+
+
+def test_an_append_elsewhere_than_the_end_changes_nothing(uploads: UploadStore) -> None:
+    uploads.append("upl_1", 0, [b"12345"])
+    for offset in (0, 4, 6):
+        with pytest.raises(OffsetMismatch) as refused:
+            uploads.append("upl_1", offset, [b"x"])
+        assert refused.value.size == 5
+    assert uploads.finish("upl_1").read_bytes() == b"12345"
+
+
+def test_what_came_before_the_sender_broke_off_is_kept(uploads: UploadStore) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"kept"
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        uploads.append("upl_1", 0, broken())
+    assert uploads.size("upl_1") == 4
+    assert uploads.append("upl_1", 4, [b" on"]) == 7
+
+
+def test_bytes_are_synced_before_the_offset_is_told(uploads: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    real = os.fdatasync
+
+    def spy(handle: int) -> None:
+        real(handle)
+        synced.append(os.fstat(handle).st_size)
+
+    monkeypatch.setattr(os, "fdatasync", spy)
+    assert uploads.append("upl_1", 0, [b"12345"]) == 5
+    assert synced == [5]
+
+
+def test_a_full_disk_is_told_and_what_was_written_counts(uploads: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+
+    def half_then_full(handle: int, data: bytes) -> int:
+        if os.fstat(handle).st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(handle, bytes(data[:3]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half_then_full)
+        with pytest.raises(StorageFull):
+            uploads.append("upl_1", 0, [b"12345"])
+    assert uploads.size("upl_1") == 3
+    assert uploads.append("upl_1", 3, [b"45"]) == 5
+    assert uploads.finish("upl_1").read_bytes() == b"12345"
+
+
+def test_of_two_appends_at_one_offset_one_is_refused(uploads: UploadStore) -> None:
+    results: list[str] = []
+    start = threading.Barrier(2)
+
+    def append(data: bytes) -> None:
+        start.wait()
+        try:
+            results.append(f"stored {uploads.append('upl_1', 0, [data])}")
+        except OffsetMismatch as refused:
+            results.append(f"refused at {refused.size}")
+
+    threads = [threading.Thread(target=append, args=(data,)) for data in (b"aaaa", b"bbbb")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["refused at 4", "stored 4"]
+    assert uploads.finish("upl_1").read_bytes() in (b"aaaa", b"bbbb")
+
+
+def test_an_aborted_upload_is_gone(uploads: UploadStore) -> None:
+    path = uploads.finish("upl_1")
+    uploads.abort("upl_1")
+    uploads.abort("upl_1")
+    assert not path.exists()
+    for use in (uploads.size, uploads.finish, lambda id: uploads.append(id, 0, [])):
+        with pytest.raises(ObjectMissing):
+            use("upl_1")
+
+
+def test_an_id_is_taken_once(uploads: UploadStore) -> None:
+    with pytest.raises(ObjectExists):
+        uploads.create("upl_1")
+
+
+@pytest.mark.parametrize("id", ["", "..", "a/b", "/etc/passwd", "a\0", "a b", "%2e%2e"])
+def test_ids_never_lead_elsewhere(uploads: UploadStore, id: str) -> None:
+    for use in (uploads.create, uploads.size, uploads.finish, uploads.abort):
+        with pytest.raises(KeyRefused):
+            use(id)
