@@ -1,0 +1,102 @@
+"""Peak memory of a transcode against the length of its source: it must not grow.
+
+    python benchmarks/memory.py [--minutes 1 10] [--size 1280x720]
+
+Makes a film of each length, encodes it with `packager encode` and adds up the peak resident memory (VmHWM) of the command and of the largest
+picture, sound and probe child it ever had. Prints one line a film and the ratio of the longest to the shortest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+POLL_S = 0.05
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 10])
+    parser.add_argument("--size", default="1280x720")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        peaks = [_measure(Path(folder), minutes, arguments.size) for minutes in arguments.minutes]
+    print(f"ratio {arguments.minutes[-1]:g} min / {arguments.minutes[0]:g} min: {peaks[-1] / peaks[0]:.3f}")
+
+
+def _measure(folder: Path, minutes: float, size: str) -> float:
+    film = folder / f"{minutes:g}.mp4"
+    _film(film, minutes, size)
+    command = [sys.executable, "-m", "packager.cli", "encode", str(film), str(folder / f"out-{minutes:g}"), "--json"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    peak = _watch(process)
+    if process.returncode:
+        sys.exit(f"the encode failed with exit code {process.returncode}")
+    print(f"{minutes:g} min at {size}: peak {peak / 1024:.0f} MiB", flush=True)
+    return peak
+
+
+def _film(path: Path, minutes: float, size: str) -> None:
+    """A minute of film repeated: the content is the same at every length, so only the length can make a difference."""
+    minute = path.with_name("minute.mp4")
+    if not minute.exists():
+        make = [sys.executable, str(ROOT / "samples" / "make.py"), "--seconds", "60", "--size", size, "--out", str(minute)]
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+    _repeat(minute, path, minutes)
+
+
+def _repeat(minute: Path, path: Path, minutes: float) -> None:
+    """Remux `minute` over and over, with no encoding."""
+    import av
+
+    with av.open(str(path), "w") as output, av.open(str(minute)) as first:
+        streams = {stream.index: output.add_stream_from_template(stream) for stream in first.streams}
+        for turn in range(max(1, round(minutes))):
+            with av.open(str(minute)) as source:
+                for packet in source.demux():
+                    if packet.dts is None or packet.pts is None or not 0 <= packet.pts * packet.time_base < 60:
+                        continue  # the sound's priming and tail would overlap the next turn
+                    shift = round(60 * turn / packet.time_base)
+                    packet.dts, packet.pts = packet.dts + shift, packet.pts + shift
+                    packet.stream = streams[packet.stream_index]
+                    output.mux(packet)
+
+
+def _watch(process: subprocess.Popen[bytes]) -> float:
+    """KiB: the command's own peak plus the largest of each kind of child, which run side by side at most once each."""
+    own = 0.0
+    children: dict[int, float] = {}
+    done = threading.Event()
+    while not done.is_set():
+        own = max(own, _peak(process.pid))
+        for child in _children(process.pid):
+            children[child] = max(children.get(child, 0.0), _peak(child))
+        if process.poll() is not None:
+            done.set()
+        done.wait(POLL_S)
+    return own + sum(sorted(children.values())[-2:])
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _peak(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((float(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0.0)
+
+
+if __name__ == "__main__":
+    main()
