@@ -42,7 +42,7 @@ class Server(Section):
     port: int = Field(default=8000, ge=0, le=65535)
     """TCP port."""
     processes: int = Field(default=1, ge=1)
-    """Web processes."""
+    """Web processes that `streamer up` starts; they share one socket."""
     threads: int = Field(default=32, ge=1)
     """Threads per web process for requests that use SQL."""
     public_url: str = ""

@@ -9,7 +9,7 @@ Objects stay readable after the commit (`expire_on_commit=False`). Everything he
 in Starlette's threadpool (plain `def` endpoints).
 
 SQLite: WAL, foreign keys on, full sync (what was answered survives a power cut), one writer at a time. A write
-transaction takes the lock at its BEGIN, because busy_timeout does not cover the upgrade of a read lock.
+transaction takes the lock with its first statement, because busy_timeout does not cover the upgrade of a read lock.
 MariaDB: READ COMMITTED, so a reader never waits; connections are tested before use and renewed before the server's timeout.
 """
 
