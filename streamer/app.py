@@ -18,16 +18,20 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount
 from starlette.types import Receive, Scope, Send
 
+from admin import app as admin_app
 from streamer import ui
 from streamer.accounts import api as accounts_api
+from streamer.catalog import api as catalog_api
 from streamer.config import Config
 from streamer.delivery import api as delivery_api
 from streamer.delivery import cdn
 from streamer.delivery.origin import Origin
+from streamer.jobs import api as jobs_api
 from streamer.middleware import BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
 from streamer.ops import health
 from streamer.problems import handlers
 from streamer.services import Services, close_services, open_services
+from streamer.site import errors, films
 from streamer.ui.assets import BuiltFiles
 
 MEDIA = "/p/"
@@ -59,6 +63,7 @@ def create_app(config: Config) -> Application:
         lifespan=_lifespan,
     )
     app.state.services = services
+    app.state.error_page = errors.page
     app.origin = Origin(services)
     app.log_media = config.log.media
     return app
@@ -71,11 +76,13 @@ def _services(config: Config) -> Services:
 
 
 def _routes(services: Services) -> list[BaseRoute]:
-    api = [*accounts_api.routes, *delivery_api.routes]
+    api = [*accounts_api.routes, *jobs_api.routes, *catalog_api.routes, *delivery_api.routes]
     return [
         *health.routes,
         Mount("/static", BuiltFiles()),
         Mount("/api/v1", routes=api),
+        *films.routes,
+        *admin_app.create(services),
     ]
 
 

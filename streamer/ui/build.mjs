@@ -6,8 +6,8 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import path from 'node:path';
 import esbuild from 'esbuild';
-import { shadowStyles } from './build/shadow-styles.mjs';
-import { thirdParty } from './build/third-party.mjs';
+import { shadowStyles } from './tools/shadow-styles.mjs';
+import { thirdParty } from './tools/third-party.mjs';
 
 const OUT = 'static';
 const SCRIPTS = ['theme', 'app', 'player'];

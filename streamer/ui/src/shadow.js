@@ -1,13 +1,15 @@
-// Shadow roots without <style> elements (see build/shadow-styles.mjs): their rules become constructable stylesheets, which a strict
+// Shadow roots without <style> elements (see tools/shadow-styles.mjs): their rules become constructable stylesheets, which a strict
 // style-src lets through because script, not markup, brought them.
 
+// A declarative shadow root inside the markup is for servers that render; here the element inside makes its own.
+const DECLARED = /<template shadowrootmode[^>]*>[\s\S]*?<\/template>/g;
 const STYLE = /<style([^>]*)>([\s\S]*?)<\/style>/g;
 const ownSheets = new WeakMap();
 
 /** Fill a shadow root with markup, its <style> elements as adopted sheets in the same order. */
 export function fillShadow(root, html) {
   const sheets = [];
-  root.innerHTML = html.replace(STYLE, (_, attributes, css) => take(sheets, attributes, css));
+  root.innerHTML = html.replace(DECLARED, '').replace(STYLE, (_, attributes, css) => take(sheets, attributes, css));
   root.adoptedStyleSheets = sheets;
   ownSheets.set(root, sheets);
   root.querySelectorAll('template[data-sheet]').forEach((stand) => follow(stand, sheets[stand.dataset.sheet]));

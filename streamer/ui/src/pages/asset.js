@@ -121,7 +121,7 @@ export function asset() {
 }
 
 function blank() {
-  return { title: '', processing: '', working: false, stages: [], tone: '', state: '', facts: [] };
+  return { title: '', processing: '', working: false, playable: false, stages: [], tone: '', state: '', facts: [] };
 }
 
 function face(found) {
@@ -133,7 +133,7 @@ function face(found) {
     working,
     failed: found.processing === 'errored',
     cancelled: found.processing === 'cancelled',
-    ready: found.processing === 'ready',
+    playable: found.playable,
     canRetry: found.processing === 'cancelled' || Boolean(found.error?.retryable),
     waiting: !(found.progress?.percent > 0),
     percent: found.progress?.percent ?? 0,

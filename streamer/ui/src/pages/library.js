@@ -94,6 +94,7 @@ function face(asset) {
     poster: asset.poster_url,
     hasPoster: Boolean(asset.poster_url),
     working,
+    failed: asset.processing === 'errored',
     waiting: working && !(asset.progress?.percent > 0),
     percent: asset.progress?.percent ?? 0,
     progress: progressWords(asset),

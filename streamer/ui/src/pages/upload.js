@@ -56,7 +56,7 @@ export function upload() {
       transfer.xhr = xhr;
       transfer.rate = 0;
       transfer.seen = { at: performance.now(), loaded: 0 };
-      const query = new URLSearchParams({ filename: row.name, title: titleOf(row.name) });
+      const query = new URLSearchParams({ filename: row.name });
       xhr.open('POST', `/api/v1/uploads?${query}`);
       xhr.setRequestHeader('content-type', 'application/octet-stream');
       xhr.setRequestHeader('x-csrf-token', csrfToken());
@@ -178,9 +178,4 @@ function measure(row, transfer, { loaded, total }) {
 function refusal(xhr) {
   const problem = xhr.response ?? {};
   return problem.detail || problem.title || `The server refused the file (${xhr.status}).`;
-}
-
-/** "my_holiday-film.final.mp4" reads better as "my holiday film.final". */
-function titleOf(name) {
-  return name.replace(/\.[^.]{1,5}$/, '').replace(/[_-]+/g, ' ').trim() || name;
 }

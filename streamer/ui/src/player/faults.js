@@ -8,19 +8,24 @@ const REFUSALS = {
   429: { title: 'Too many requests', words: 'Wait a moment, then try again.' },
 };
 
-/** Words for an ApiError of opening a session: a sentence while waiting, else {title, words}. */
-export function refusalWords(refused) {
-  if (refused.code === 'not_playable' && !refused.problem.error) {
-    const { progress } = refused.problem;
-    return progress?.stage ? `${progressWords({ processing: progress.stage, progress })}. It starts by itself.` : `${refused.message} It starts by itself.`;
-  }
-  if (refused.code === 'not_playable') return { title: 'This film could not be prepared', words: refused.message };
-  return REFUSALS[refused.status] ?? { title: 'The film cannot be opened', words: refused.message };
+/** While a film is being prepared. */
+export const waitingWords = (state) => ({ title: 'This film is being prepared', words: `${progressWords(state)}. It starts by itself.` });
+
+/** When its preparation ended without a film. */
+export function failedWords({ processing }) {
+  const why = processing === 'cancelled' ? 'Its preparation was stopped.' : 'Its preparation failed. Whoever uploaded it can see why.';
+  return { title: 'There is no film to play yet', words: why };
 }
 
-/** Words for a fatal error of hls.js (or nothing, from a native player). */
+/** For an ApiError of opening a session. */
+export function refusalWords({ status, message }) {
+  return REFUSALS[status] ?? { title: 'The film cannot be opened', words: message };
+}
+
+/** For a fatal error of hls.js, or for nothing known, from a native player. */
 export function faultWords({ type, response }) {
-  if (type === 'networkError' && response?.code === 404) return { title: 'A part of the film is missing', words: 'The server no longer has it. If it was replaced just now, try again.' };
+  if (type === 'ended') return { title: 'Your viewing was ended', words: 'It was ended on the server. You may start again.' };
+  if (type === 'networkError' && response?.code === 404) return { title: 'A part of the film is missing', words: 'If the film was replaced just now, trying again helps.' };
   if (type === 'networkError') return { title: 'The connection was lost', words: 'The film stops here until the server can be reached again.' };
   if (type === 'mediaError') return { title: 'Your browser cannot play this part', words: 'Its decoder gave up. Trying again often helps.' };
   return { title: 'Playing stopped', words: 'Something went wrong in the player. Try again.' };

@@ -1,60 +1,86 @@
-// The player's states: opening, waiting (the film is still being prepared), ready, failed. A film that becomes ready while somebody waits
+// The player's states: waiting (the film is still being prepared), opening, ready, failed. A film that becomes ready while somebody waits
 // starts by itself; one that was ready shows its poster and waits for a press.
 import { Hls } from 'hls-video-element';
+import { call } from '../api.js';
+import { isWorking } from '../words.js';
+import { failedWords, faultWords, refusalWords, waitingWords } from './faults.js';
 import { Session } from './session.js';
-import { faultWords, refusalWords } from './faults.js';
 
 const ASK_AGAIN = 2000;
 const FRESH_SESSIONS = 3;
-const SWITCH_UP_BUFFER = 30;
+const DECODER_TRIES = 2;
+const BUFFER_S = 30;
 
 export class Player {
   #root;
   #video;
   #session = null;
-  #waited = false;
-  #recoveries = 0;
+  #playable;
+  #starts = false;
+  #decoderTries = 0;
   #reopened = 0;
 
   constructor(root) {
     this.#root = root;
     this.#video = root.querySelector('hls-video');
+    this.#playable = root.dataset.playable === 'true';
     Object.defineProperty(root, 'hls', { get: () => this.#video.api });
     this.#part('again').addEventListener('click', () => this.#restart());
     this.#part('unmute').addEventListener('click', () => this.#unmute());
+    this.#video.addEventListener('error', () => { if (!this.#video.api) this.#fail(faultWords({})); }); // a native player's fault
     window.addEventListener('pagehide', () => this.#session?.close());
+    // A page brought back by the browser's history has lost its session; it opens a new one where it stood.
+    window.addEventListener('pageshow', (event) => { if (event.persisted && this.#session) this.#reopen(); });
   }
 
   async open() {
     try {
-      this.#session = await Session.open(this.#root.dataset.playbackId, () => this.#video.currentTime || 0);
+      if (!this.#playable && !(await this.#ready())) return;
+      await this.#openSession();
+      this.#load();
     } catch (refused) {
       this.#refused(refused);
-      return;
     }
-    this.#load();
+  }
+
+  /** Whether the film plays by now; if not, what to say meanwhile is said and another look arranged. */
+  async #ready() {
+    const state = await call('GET', `/watch/${this.#root.dataset.playbackId}/state`);
+    this.#playable = state.playable;
+    if (state.playable) return true;
+    if (isWorking(state)) this.#wait(waitingWords(state), state.progress?.percent);
+    else this.#fail(failedWords(state));
+    return false;
+  }
+
+  #wait({ title, words }, percent) {
+    this.#starts = this.#root.dataset.starts === 'true';
+    this.#show('waiting', title, words, percent);
+    setTimeout(() => this.open(), ASK_AGAIN);
+  }
+
+  async #openSession() {
+    const old = this.#session;
+    this.#session = await Session.open(this.#root.dataset.playbackId, {
+      state: () => ({ position_s: this.#video.currentTime || 0, state: this.#doing() }),
+      ended: () => this.#fail(faultWords({ type: 'ended' })),
+    });
+    old?.close();
   }
 
   #load() {
-    this.#root.querySelector('media-poster-image').toggleAttribute('hidden', !this.#session.posterUrl);
-    if (this.#session.posterUrl) this.#root.querySelector('media-poster-image').src = this.#session.posterUrl;
+    const poster = this.#root.querySelector('media-poster-image');
+    if (this.#session.posterUrl) poster.src = this.#session.posterUrl;
+    else poster.hidden = true;
     this.#video.config = {
       workerPath: this.#root.dataset.worker,
-      maxBufferLength: SWITCH_UP_BUFFER,
-      capLevelToPlayerSize: false,
+      maxBufferLength: BUFFER_S,
       xhrSetup: (xhr, url) => xhr.open('GET', this.#session.current(url), true),
     };
     this.#video.src = this.#session.manifestUrl;
-    queueMicrotask(() => this.#listen());
+    queueMicrotask(() => this.#video.api?.on(Hls.Events.ERROR, (_, data) => { if (data.fatal) this.#fault(data); }));
     this.#show('ready');
-    if (this.#waited) this.#start();
-  }
-
-  #listen() {
-    const hls = this.#video.api;
-    if (hls) hls.on(Hls.Events.ERROR, (_, data) => { if (data.fatal) this.#fault(data); });
-    else this.#video.addEventListener('error', () => this.#fail(faultWords({})));
-    this.#video.textTracks?.addEventListener('change', () => {});
+    if (this.#starts) this.#start();
   }
 
   /** Starts without a press, silently if that is all the browser allows. */
@@ -74,56 +100,52 @@ export class Player {
   }
 
   #refused(refused) {
-    if (refused.code === 'not_playable' && !refused.problem.error) {
-      this.#waited = true;
-      const percent = refused.problem.progress?.percent;
-      this.#show('waiting', 'This film is being prepared', refusalWords(refused), percent > 0 ? percent : null);
-      setTimeout(() => this.open(), ASK_AGAIN);
-    } else if (refused.status === 0) {
-      this.#show('waiting', 'No connection', refused.message, null);
-      setTimeout(() => this.open(), ASK_AGAIN * 2);
-    } else this.#fail(refusalWords(refused));
+    if (refused.status === 0) this.#wait({ title: 'No connection', words: refused.message });
+    else this.#fail(refusalWords(refused));
   }
 
   /** A fatal fault of hls.js: a refused token gets a fresh session, a decoder another try, anything else words. */
   #fault(data) {
     const refused = [401, 403].includes(data.response?.code);
-    if (refused && this.#reopened < FRESH_SESSIONS) return this.#reopen();
-    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && this.#recoveries < 2) {
-      this.#recoveries += 1;
-      return this.#video.api.recoverMediaError();
-    }
-    return this.#fail(faultWords(data));
+    if (refused && this.#reopened < FRESH_SESSIONS) {
+      this.#reopened += 1;
+      this.#reopen();
+    } else if (data.type === Hls.ErrorTypes.MEDIA_ERROR && this.#decoderTries < DECODER_TRIES) {
+      this.#decoderTries += 1;
+      this.#video.api.recoverMediaError();
+    } else this.#fail(faultWords(data));
   }
 
   async #reopen() {
-    this.#reopened += 1;
     try {
-      const old = this.#session;
-      this.#session = await Session.open(this.#root.dataset.playbackId, () => this.#video.currentTime || 0);
-      old.close();
-      this.#video.api.startLoad(this.#video.currentTime);
+      await this.#openSession();
+      this.#video.api?.startLoad(this.#video.currentTime);
     } catch (refused) {
       this.#refused(refused);
     }
   }
 
   #restart() {
-    this.#session?.close();
-    this.#session = null;
-    this.#recoveries = 0;
+    this.#decoderTries = 0;
     this.#reopened = 0;
-    this.#waited = true; // it was a press: playing is what they asked for
+    this.#starts = true; // it was a press: playing is what they asked for
     this.#show('opening', 'Opening the film', '');
     this.open();
   }
 
   #fail({ title, words }) {
+    this.#session?.close();
+    this.#session = null;
     this.#video.pause?.();
     this.#show('failed', title, words);
   }
 
-  #show(state, title = '', words = '', percent) {
+  #doing() {
+    if (this.#video.ended) return 'ended';
+    return this.#video.paused ? 'paused' : 'playing';
+  }
+
+  #show(state, title = '', words = '', percent = 0) {
     this.#root.dataset.state = state;
     this.#part('panel').hidden = state === 'ready';
     setText(this.#part('heading'), title);
@@ -131,8 +153,8 @@ export class Player {
     this.#part('again').hidden = state !== 'failed';
     const bar = this.#part('progress');
     bar.hidden = state !== 'waiting';
-    if (percent === null || percent === undefined) bar.removeAttribute('value');
-    else bar.value = percent;
+    if (percent > 0) bar.value = percent;
+    else bar.removeAttribute('value');
   }
 
   #part(name) {

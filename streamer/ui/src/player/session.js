@@ -6,33 +6,33 @@ const TOKEN_ROOT = /^.*?\/p\/[^/]+\//;
 export class Session {
   #id;
   #root;
-  #timer = 0;
-  #position;
+  #timer;
+  #viewer;
 
-  /** Opens a session; throws ApiError. `position()` gives the play head in seconds. */
-  static async open(playbackId, position) {
-    const found = await call('POST', '/api/v1/playback-sessions', { playback_id: playbackId });
-    return new Session(found, position);
+  /** Opens a session; throws ApiError. `viewer.state()` gives the heartbeat's body, `viewer.ended()` hears that somebody ended the session. */
+  static async open(playbackId, viewer) {
+    return new Session(await call('POST', '/api/v1/playback-sessions', { playback_id: playbackId }), viewer);
   }
 
-  constructor(found, position) {
+  constructor(found, viewer) {
     this.#id = found.id;
-    this.#position = position;
+    this.#viewer = viewer;
     this.manifestUrl = found.manifest_url;
     this.posterUrl = found.poster_url;
     this.#adopt(found.manifest_url);
-    this.#timer = setInterval(() => this.beat(), (found.heartbeat_interval_s || 20) * 1000);
+    this.#timer = setInterval(() => this.beat(), found.heartbeat_interval_s * 1000);
   }
 
   /** The same object under the newest token: every URI below the manifest is relative, so only the root differs. */
   current(url) {
-    return TOKEN_ROOT.test(url) ? url.replace(TOKEN_ROOT, this.#root) : url;
+    return url.replace(TOKEN_ROOT, this.#root);
   }
 
   async beat() {
     try {
-      const { alive, manifest_url: renewed } = await call('POST', `/api/v1/playback-sessions/${this.#id}/heartbeat`, { position_s: this.#position() });
-      if (alive && renewed) this.#adopt(renewed);
+      const { alive, manifest_url: renewed } = await call('POST', `${this.#path}/heartbeat`, this.#viewer.state());
+      if (renewed) this.#adopt(renewed);
+      if (!alive) this.#viewer.ended();
     } catch {
       // A missed beat is no fault: media needs no session server while the token lives, and the next beat may arrive.
     }
@@ -40,7 +40,11 @@ export class Session {
 
   close() {
     clearInterval(this.#timer);
-    call('DELETE', `/api/v1/playback-sessions/${this.#id}`, undefined, { keepalive: true }).catch(() => {});
+    call('DELETE', this.#path, undefined, { keepalive: true }).catch(() => {});
+  }
+
+  get #path() {
+    return `/api/v1/playback-sessions/${this.#id}`;
   }
 
   #adopt(manifestUrl) {

@@ -1,0 +1,28 @@
+"""Every page of the admin, under /admin. `create(services)` is all the composition root needs.
+
+Pages are Jinja templates over the design system; what moves on them talks to `/api/v1`. Forms post here with a CSRF token.
+"""
+
+from starlette.routing import BaseRoute, Route
+
+from admin.views import films, keys, logins, people
+from admin.views.guard import action, page
+from streamer.services import Services
+
+
+def create(services: Services) -> list[BaseRoute]:
+    """The routes. `services` is found at `request.app.state.services` when a request comes."""
+    return [
+        Route("/admin/sign-in", logins.show),
+        Route("/admin/sign-in", logins.sign_in, methods=["POST"]),
+        Route("/admin/sign-out", action(logins.sign_out), methods=["POST"]),
+        Route("/admin", page(films.library)),
+        Route("/admin/upload", page(films.upload)),
+        Route("/admin/assets/{id}", page(films.asset)),
+        Route("/admin/people", page(people.show)),
+        Route("/admin/people", action(people.add), methods=["POST"]),
+        Route("/admin/people/{id}/disabled", action(people.set_disabled), methods=["POST"]),
+        Route("/admin/api-keys", page(keys.show)),
+        Route("/admin/api-keys", action(keys.make), methods=["POST"]),
+        Route("/admin/api-keys/{id}/revoke", action(keys.revoke), methods=["POST"]),
+    ]

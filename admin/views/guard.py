@@ -1,0 +1,58 @@
+"""Who may open a page: somebody signed in by cookie. Everybody else is sent to the sign-in page and brought back afterwards.
+
+Route("/admin", page(view))                      # def view(request, who) -> Response, in a thread
+Route("/admin/keys", action(view), methods=…)    # def view(request, who, form) -> Response, CSRF proved, in a thread
+"""
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from streamer.accounts import logins
+from streamer.accounts.logins import Principal
+
+SIGN_IN = "/admin/sign-in"
+Page = Callable[[Request, Principal], Response]
+Action = Callable[[Request, Principal, FormData], Response]
+
+
+def page(view: Page) -> Callable[[Request], Response]:
+    """An endpoint for GET."""
+
+    def endpoint(request: Request) -> Response:
+        who = logins.principal(request)
+        return view(request, who) if who and who.session_id else _to_sign_in(request)
+
+    return endpoint
+
+
+def action(view: Action) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint for a form. A session that ended meanwhile leads to the sign-in page, a wrong CSRF token is refused."""
+
+    def run(request: Request, form: FormData) -> Response:
+        return view(request, logins.require(request), form)
+
+    async def endpoint(request: Request) -> Response:
+        form = await logins.form(request)
+        return await run_in_threadpool(run, request, form)
+
+    return endpoint
+
+
+def text(form: FormData, name: str) -> str:
+    """A field as text; empty when it is missing or a file."""
+    value = form.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def see(path: str) -> RedirectResponse:
+    """After a form: to a page that may be reloaded without doing it again."""
+    return RedirectResponse(path, 303)
+
+
+def _to_sign_in(request: Request) -> Response:
+    return see(f"{SIGN_IN}?next={quote(request.url.path, safe='/')}")

@@ -1,0 +1,53 @@
+"""Renders the admin's templates with what every page of a signed-in person shows: their name, their tabs, their CSRF token."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from streamer.accounts.logins import Principal
+from streamer.accounts.roles import Permission
+from streamer.ui.pages import templates
+
+TEMPLATES = templates(Path(__file__).parent.parent / "templates")
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """The signed-in person, as templates see them."""
+
+    name: str
+    email: str
+    role: str
+    initials: str
+    csrf_token: str
+    may_upload: bool
+    may_see_people: bool
+
+
+def render(
+    request: Request, who: Principal, template: str, *, section: str, heading: str, status: int = 200, **values: Any
+) -> Response:
+    """A page. `section` is the tab that is lit; `values` are the template's own."""
+    context = {"viewer": _viewer(who), "section": section, "heading": heading, **values}
+    return TEMPLATES.TemplateResponse(request, template, context, status_code=status)
+
+
+def _viewer(who: Principal) -> Viewer:
+    return Viewer(
+        name=who.name,
+        email=who.email,
+        role=who.role,
+        initials=_initials(who.name),
+        csrf_token=who.csrf_token or "",
+        may_upload=who.can(Permission.UPLOADS_CREATE),
+        may_see_people=who.can(Permission.USERS_READ),
+    )
+
+
+def _initials(name: str) -> str:
+    words = name.split()
+    chosen = words[:1] + words[1:][-1:]
+    return "".join(word[0] for word in chosen).upper()
