@@ -13,7 +13,7 @@ from packager.facts import Colour
 from packager.plan import VideoPlan
 
 # Lanczos keeps one to three VMAF points that bicubic loses on the lower rungs.
-SCALER = "lanczos+accurate_rnd+full_chroma_int"
+SCALER = "lanczos"
 TURNS = {0: (), 90: (("transpose", "clock"),), 180: (("hflip", ""), ("vflip", "")), 270: (("transpose", "cclock"),)}
 MATRICES = {1: "bt709", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
 
