@@ -26,6 +26,7 @@ from streamer.config import Config
 from streamer.delivery import api as delivery_api
 from streamer.delivery import cdn
 from streamer.delivery.origin import Origin
+from streamer.ingest import api as ingest_api
 from streamer.jobs import api as jobs_api
 from streamer.middleware import BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
 from streamer.ops import health
@@ -76,7 +77,13 @@ def _services(config: Config) -> Services:
 
 
 def _routes(services: Services) -> list[BaseRoute]:
-    api = [*accounts_api.routes, *jobs_api.routes, *catalog_api.routes, *delivery_api.routes]
+    api = [
+        *accounts_api.routes,
+        *jobs_api.routes,
+        *catalog_api.routes,
+        *ingest_api.routes,
+        *delivery_api.routes,
+    ]
     return [
         *health.routes,
         Mount("/static", BuiltFiles()),

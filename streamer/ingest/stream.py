@@ -1,0 +1,115 @@
+"""A request's body on its way to a thread that writes it: receiving and writing overlap, and memory stays flat.
+
+The event loop gathers pieces into batches of 1 MiB and hands them over; two may wait. A slow disk thus slows the sender,
+a slow sender costs a sleeping thread, and a sender that is silent for too long is let go.
+"""
+
+import asyncio
+import queue
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from streamer.errors import Problem, Unavailable
+
+T = TypeVar("T")
+
+AT_ONCE = 64
+"""Uploads a web process takes at a time; each has a thread, so that uploads never take the threads of other requests."""
+
+_BATCH = 1 << 20
+_WAITING = 2
+
+_writers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload")
+
+
+class TooSlow(Problem):
+    """The client stopped sending."""
+
+    status, default_code, title = 408, "upload_stalled", "The upload stalled"
+
+
+class Receiver:
+    """Counts the uploads in progress; one per process."""
+
+    def __init__(self) -> None:
+        self._active = 0
+
+    async def receive(self, pieces: AsyncIterator[bytes], write: Callable[[Iterator[bytes]], T], idle_s: float) -> T:
+        """`write(batches)` in a thread, fed with `pieces`. Whatever ends the stream early is raised out of `batches` too."""
+        if self._active >= AT_ONCE:
+            raise Unavailable("Too many uploads are running at the moment.", code="too_many_uploads", retry_after_s=30)
+        self._active += 1
+        try:
+            return await _receive(pieces, write, idle_s)
+        finally:
+            self._active -= 1
+
+
+async def _receive(pieces: AsyncIterator[bytes], write: Callable[[Iterator[bytes]], T], idle_s: float) -> T:
+    pipe = _Pipe()
+    writer = asyncio.get_running_loop().run_in_executor(_writers, lambda: write(iter(pipe)))
+    writer.add_done_callback(lambda _: pipe.writer_left())
+    try:
+        async for batch in _batches(pieces, idle_s):
+            if not await pipe.push(batch):
+                break
+        pipe.end(None)
+    except BaseException as error:  # also a cancelled task: the thread must end before the file can be removed
+        pipe.end(error)
+        await asyncio.wait([writer])
+        writer.exception()  # the same error, or one that came first; marks it as seen
+        raise
+    return await writer
+
+
+async def _batches(pieces: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[bytes]:
+    gathered: list[bytes] = []
+    size = 0
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            raise TooSlow(f"Nothing arrived for {idle_s:g} seconds. Nothing was kept; send the file again.") from None
+        if piece is None:
+            break
+        gathered.append(piece)
+        size += len(piece)
+        if size >= _BATCH:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)
+
+
+class _Pipe:
+    """From the event loop to one thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Semaphore(_WAITING)
+        self._queue: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
+        self._left = False
+
+    async def push(self, batch: bytes) -> bool:
+        """Hand over a batch when there is room; False when nobody reads any more."""
+        await self._room.acquire()
+        if self._left:
+            return False
+        self._queue.put(batch)
+        return True
+
+    def end(self, error: BaseException | None) -> None:
+        self._queue.put(error)
+
+    def writer_left(self) -> None:
+        self._left = True
+        self._room.release()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (batch := self._queue.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise ConnectionAbortedError("the upload ended early") from batch
+            yield batch
+            self._loop.call_soon_threadsafe(self._room.release)

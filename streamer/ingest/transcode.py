@@ -1,0 +1,107 @@
+"""The `transcode` job: a source becomes a version that plays. The only module of the server that loads the packager.
+
+The packager keeps finished chunks in storage, so a job that is retried, taken over or started again encodes only the rest. Nothing is live before
+the transaction that also finishes the job: see `versions.publish`.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from packager import publish
+from packager.errors import Cancelled, PackagerError
+from packager.pipeline import Package, Progress, encode
+from streamer import db
+from streamer.catalog import versions
+from streamer.catalog.tables import Asset, Processing, Version
+from streamer.catalog.versions import Facts, RenditionFacts
+from streamer.ingest import scratch
+from streamer.jobs.errors import TaskFailed, TaskStopped
+from streamer.jobs.runner import Outcome, Task
+
+STAGES = {
+    "probing": Processing.PROBING,
+    "encoding": Processing.ENCODING,
+    "packaging": Processing.PACKAGING,
+}
+
+log = structlog.get_logger(__name__)
+
+
+def run(task: Task) -> Outcome:
+    """Make the version's package; what it answers makes it live."""
+    version = _version(task)
+    stages = _Stages(task, version.id)
+    try:
+        with scratch.source(task.services, version.source_key, version.source_size, task.stopped) as path:
+            package = encode(
+                path,
+                task.services.store,
+                lambda name: f"{version.asset_id}/{name}",
+                report=stages.report,
+                cancelled=task.stopped,
+                source_sha256=version.source_sha256,
+            )
+    except Cancelled:
+        raise TaskStopped from None
+    except PackagerError as error:
+        raise TaskFailed(error.code, error.title, error.detail, retryable=error.retryable) from error
+    return lambda s: versions.publish(s, version.id, facts(package))
+
+
+def facts(package: Package) -> Facts:
+    """The packager's description in the catalog's words."""
+    return Facts(
+        path=package.prefix,
+        duration_s=package.duration_s,
+        width=package.width,
+        height=package.height,
+        poster=package.poster is not None,
+        renditions=[_rendition(one) for one in package.renditions],
+        report=package.report,
+    )
+
+
+def _version(task: Task) -> Version:
+    with db.reading(task.services) as s:
+        version = s.get_one(Version, task.subject_id)
+        if s.get_one(Asset, version.asset_id).deleted_at is not None:
+            raise versions.deleted()
+        return version
+
+
+def _rendition(one: publish.RenditionFacts) -> RenditionFacts:
+    return RenditionFacts(
+        kind=one.kind,
+        name=one.name,
+        width=one.width,
+        height=one.height,
+        frame_rate=one.frame_rate,
+        codecs=one.codecs,
+        bandwidth=one.bandwidth,
+        average_bandwidth=one.average_bandwidth,
+        language=one.language,
+        size=one.size,
+    )
+
+
+@dataclass
+class _Stages:
+    """Progress goes to Redis each time, the stage to SQL when it changes."""
+
+    task: Task
+    version_id: str
+    stage: str = ""
+
+    def report(self, progress: Progress) -> None:
+        self.task.report(progress.stage, progress.percent, progress.eta_s, progress.speed)
+        if progress.stage != self.stage:
+            self._enter(progress.stage)
+
+    def _enter(self, stage: str) -> None:
+        try:
+            self.task.write(lambda s: versions.advance(s, self.version_id, STAGES[stage]))
+            self.stage = stage
+        except DBAPIError as error:  # the encode goes on; the next report tries again
+            log.warning("stage not recorded", stage=stage, error=str(error))
