@@ -54,7 +54,7 @@ async def create_upload(request: Request) -> Response:
 def read_upload(request: Request) -> Response:
     who, services = logins.require(request), _services(request)
     with db.reading(services) as s:
-        found = uploads.listed_by(who.user_id, request.path_params["id"], s)
+        found = uploads.owned(s, request.path_params["id"], who.user_id)
     if found is None:
         raise NotFound("You have no upload with this id.")
     return JSONResponse(_upload(found))

@@ -149,7 +149,7 @@ def sweep(services: Services) -> int:
     return len(abandoned)
 
 
-def listed_by(user_id: str, upload_id: str, s: Session) -> Upload | None:
+def owned(s: Session, upload_id: str, user_id: str) -> Upload | None:
     """The upload, if it is this user's."""
     upload = s.get(Upload, upload_id) if ids.is_id(upload_id) else None
     return upload if upload is not None and upload.user_id == user_id else None
