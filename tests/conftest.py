@@ -1,4 +1,8 @@
-"""What every test may ask for. The servers are real; see tests/servers.py."""
+"""What every test may ask for, and the rule that none is skipped. The servers are real; see tests/servers.py."""
+
+from collections.abc import Generator
+
+import pytest
 
 from tests.servers import (
     chromium,
@@ -25,3 +29,25 @@ __all__ = [
     "seaweedfs",
     "valkey",
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that did not run proved nothing: count it as failed."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for whole modules (`importorskip`)."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.outcome == "skipped":
+        report.outcome = "failed"
+        report.longrepr = f"Tests are never skipped here; what is missing must be installed: {report.longrepr}"
