@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Double, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from streamer.accounts.tables import User
 from streamer.db import Base, Code, Id, Json, UtcDateTime, exact
 
 
@@ -51,7 +52,7 @@ class Asset(Base):
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
-    owner_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"))
+    owner_id: Mapped[str] = mapped_column(Id, ForeignKey(User.id))
     title: Mapped[str] = mapped_column(String(255))
     publication: Mapped[str] = mapped_column(Code, default=Publication.PUBLISHED)
     live_version_id: Mapped[str | None] = mapped_column(

@@ -10,6 +10,8 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
+from streamer.accounts.tables import User
+from streamer.catalog.tables import Asset, PlaybackId, Version
 from streamer.db import Base, Id, UtcDateTime
 
 
@@ -24,10 +26,10 @@ class PlaybackSession(Base):
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
-    playback_id: Mapped[str] = mapped_column(Id, ForeignKey("playback_ids.id"))
-    asset_id: Mapped[str] = mapped_column(Id, ForeignKey("assets.id"))
-    version_id: Mapped[str] = mapped_column(Id, ForeignKey("versions.id"))
-    user_id: Mapped[str | None] = mapped_column(Id, ForeignKey("users.id"))
+    playback_id: Mapped[str] = mapped_column(Id, ForeignKey(PlaybackId.id))
+    asset_id: Mapped[str] = mapped_column(Id, ForeignKey(Asset.id))
+    version_id: Mapped[str] = mapped_column(Id, ForeignKey(Version.id))
+    user_id: Mapped[str | None] = mapped_column(Id, ForeignKey(User.id))
     cap: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)

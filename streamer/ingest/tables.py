@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from streamer.accounts.tables import User
+from streamer.catalog.tables import Asset
 from streamer.db import Base, Code, Id, Json, UtcDateTime, exact
 
 
@@ -28,8 +30,8 @@ class Upload(Base):
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
-    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"))
-    asset_id: Mapped[str | None] = mapped_column(Id, ForeignKey("assets.id"))
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey(User.id))
+    asset_id: Mapped[str | None] = mapped_column(Id, ForeignKey(Asset.id))
     filename: Mapped[str] = mapped_column(String(255))
     declared_size: Mapped[int | None] = mapped_column(BigInteger)
     received: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
+from streamer.accounts.tables import User
 from streamer.db import Base, Code, Id, Json, UtcDateTime, exact
 
 
@@ -38,7 +39,7 @@ class Job(Base):
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(Code)
     subject_id: Mapped[str] = mapped_column(Id)
-    owner_id: Mapped[str | None] = mapped_column(Id, ForeignKey("users.id"))
+    owner_id: Mapped[str | None] = mapped_column(Id, ForeignKey(User.id))
     payload: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     state: Mapped[str] = mapped_column(Code, default=State.QUEUED)
     priority: Mapped[int] = mapped_column(default=0)
