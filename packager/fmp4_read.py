@@ -6,6 +6,7 @@ Used to name codecs truthfully and by the conformance checker, which trusts noth
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -101,6 +102,16 @@ def read_segment(data: bytes, init: InitFacts) -> SegmentFacts:
             end = next((later.end for later in top[position + 1 :] if later.kind == "mdat"), box.end)
             fragments += [_fragment(traf, box, end, defaults) for traf in box.children() if traf.kind == "traf"]
     return SegmentFacts(tuple(box.kind for box in top), tuple(fragments))
+
+
+def read_first_moof(data: bytes, init: InitFacts) -> tuple[FragmentFacts, str]:
+    """The first fragment's facts and the kind of box behind its `moof`, from bytes that may end inside the mdat (the range of an I-frame)."""
+    defaults = {track.id: track.defaults for track in init.tracks}
+    for box in root(data).children():
+        if box.kind == "moof":
+            facts = _fragment(box.need("traf"), box, sys.maxsize, defaults)
+            return facts, data[box.end + 4 : box.end + 8].decode("latin-1")
+    raise Mp4Error("there is no moof")
 
 
 def nal_units(data: bytes, offset: int, size: int, length_size: int = 4) -> Iterator[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -41,11 +42,14 @@ class SampleEntry:
 
 
 def read_entry(box: Box, handler: str) -> SampleEntry:
-    """Facts of the sample entry `box` of a track whose handler is "vide", "soun" or another."""
-    if handler == "vide":
-        return _video(box)
-    if handler == "soun":
-        return _audio(box)
+    """Facts of the sample entry `box` of a track whose handler is "vide", "soun" or another. Raises Mp4Error when it is cut short."""
+    try:
+        if handler == "vide":
+            return _video(box)
+        if handler == "soun":
+            return _audio(box)
+    except (IndexError, ValueError, struct.error) as error:
+        raise Mp4Error(f"the sample entry {box.kind} cannot be read: {error}") from error
     return SampleEntry(box.kind, box.kind)
 
 
