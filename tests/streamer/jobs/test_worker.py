@@ -19,6 +19,9 @@ from tests.streamer.jobs.processes import (
 )
 from tests.streamer.stack import wait_for
 
+# What these show has nothing to do with the kind of database, and each starts processes.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Trace:
@@ -30,6 +33,7 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
+@on_sqlite
 def test_a_job_runs_once_and_its_progress_is_seen_meanwhile(services: Services, trace: Trace, log: Path) -> None:
     with process("worker", services.config, log):
         job = start(services, trace, steps=20)
@@ -108,6 +112,7 @@ def test_a_worker_that_is_asked_to_leave_gives_its_job_back(services: Services, 
     assert len(trace.begins) == 2
 
 
+@on_sqlite
 def test_an_idle_worker_leaves_when_asked(services: Services, trace: Trace, log: Path) -> None:
     with process("worker", services.config, log) as worker:
         wait_for_state(services, start(services, trace), "succeeded")
@@ -115,6 +120,7 @@ def test_an_idle_worker_leaves_when_asked(services: Services, trace: Trace, log:
         assert worker.wait(5) == 0
 
 
+@on_sqlite
 def test_a_job_that_was_pushed_many_times_to_many_workers_runs_once(
     services: Services, trace: Trace, log: Path
 ) -> None:
@@ -127,6 +133,7 @@ def test_a_job_that_was_pushed_many_times_to_many_workers_runs_once(
     assert len(trace.begins) == 1
 
 
+@on_sqlite
 def test_redis_forgets_everything_and_the_job_runs_all_the_same(services: Services, trace: Trace, log: Path) -> None:
     job = start(services, trace)
     services.kv_sync.flushall()
@@ -134,6 +141,7 @@ def test_redis_forgets_everything_and_the_job_runs_all_the_same(services: Servic
         wait_for_state(services, job, "succeeded")
 
 
+@on_sqlite
 def test_redis_forgets_everything_in_the_middle_of_a_job(services: Services, trace: Trace, log: Path) -> None:
     with process("scheduler", services.config, log), process("worker", services.config, log):
         job = start(services, trace, steps=40)
@@ -145,6 +153,7 @@ def test_redis_forgets_everything_in_the_middle_of_a_job(services: Services, tra
     assert len(trace.begins) == 1
 
 
+@on_sqlite
 def test_a_bug_is_retried_with_pauses_and_then_given_up(services: Services, trace: Trace, log: Path) -> None:
     with process("scheduler", services.config, log), process("worker", services.config, log):
         job = start(services, trace, mode="raise")
@@ -155,6 +164,7 @@ def test_a_bug_is_retried_with_pauses_and_then_given_up(services: Services, trac
     assert "a bug" in log.read_text()
 
 
+@on_sqlite
 def test_what_cannot_be_helped_ends_at_the_first_try(services: Services, trace: Trace, log: Path) -> None:
     with process("worker", services.config, log):
         job = start(services, trace, mode="refuse")
