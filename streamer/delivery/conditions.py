@@ -10,10 +10,15 @@ from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
 Headers = Mapping[bytes, bytes]
+_CONDITIONS = frozenset({b"if-match", b"if-unmodified-since", b"if-none-match", b"if-modified-since"})
 
 
 def failing(headers: Headers, etag: bytes, modified: datetime) -> int | None:
     """304 or 412 when a GET or HEAD must not be answered with the object, else None. `etag` has its quotes."""
+    return None if _CONDITIONS.isdisjoint(headers) else _failing(headers, etag, modified)
+
+
+def _failing(headers: Headers, etag: bytes, modified: datetime) -> int | None:
     if (wanted := headers.get(b"if-match")) is not None:
         if not _named(wanted, etag, weak=False):
             return 412

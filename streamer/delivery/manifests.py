@@ -7,16 +7,17 @@ thousand times what sending does; they are read again every few seconds, which i
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from storage import ObjectStore
 from storage.mimes import media_type
-from streamer.delivery.conditions import http_date
 from streamer.delivery.tokens import within_cap
 
 LONGEST_TEXT = 4 << 20
@@ -58,24 +59,51 @@ class Text:
         return len(self.plain.body) + len(self.gzipped.body) + 2048
 
 
-class Texts:
-    """The bounded cache: least recently used first out, `limit` in bytes."""
+class Wanted(Protocol):
+    """A text by its storage key, its name under the version, and the cap that an entry is cut to."""
 
-    def __init__(self, limit: int) -> None:
+    @property
+    def key(self) -> str: ...
+    @property
+    def rest(self) -> str: ...
+    @property
+    def cap(self) -> int: ...
+
+
+class Texts:
+    """The bounded cache, for one event loop: least recently used first out, `limit` in bytes."""
+
+    def __init__(self, store: ObjectStore, limit: int) -> None:
+        self._store = store
         self._limit = limit
         self._weight = 0
         self._texts: OrderedDict[tuple[str, int], Text] = OrderedDict()
+        self._reading: dict[tuple[str, int], asyncio.Future[Text]] = {}
 
-    def get(self, key: str, cap: int, now: float) -> Text | None:
-        text = self._texts.get((key, cap))
+    def get(self, wanted: Wanted, now: float) -> Text | None:
+        """The text if it is held and fresh."""
+        name = (wanted.key, wanted.cap)
+        text = self._texts.get(name)
         if text is None or text.fresh_until < now:
             return None
-        self._texts.move_to_end((key, cap))
+        self._texts.move_to_end(name)
         return text
 
-    def keep(self, key: str, cap: int, text: Text) -> None:
-        self._drop((key, cap))
-        self._texts[key, cap] = text
+    async def read(self, wanted: Wanted, now: float) -> Text:
+        """Read it from the store, once for all who wait. Raises StorageError, NothingWithin and TooLong."""
+        name = (wanted.key, wanted.cap)
+        reading = self._reading.get(name)
+        if reading is None:
+            work = asyncio.to_thread(make, self._store, wanted.key, wanted.rest, wanted.cap, now)
+            reading = self._reading[name] = asyncio.ensure_future(work)
+            reading.add_done_callback(lambda _: self._reading.pop(name))
+        text = await asyncio.shield(reading)
+        self._keep(name, text)
+        return text
+
+    def _keep(self, name: tuple[str, int], text: Text) -> None:
+        self._drop(name)
+        self._texts[name] = text
         self._weight += text.weight
         while self._weight > self._limit:
             self._drop(next(iter(self._texts)))
@@ -103,7 +131,6 @@ def make(store: ObjectStore, key: str, rest: str, cap: int, now: float) -> Text:
         (b"content-type", media_type(rest).encode()),
         (b"cache-control", _caching(rest, is_open)),
         (b"vary", b"accept-encoding"),
-        (b"last-modified", http_date(info.modified)),
     ]
     tag = hashlib.sha256(body).hexdigest()[:24]
     return Text(

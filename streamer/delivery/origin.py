@@ -12,28 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from contextlib import AbstractAsyncContextManager, aclosing
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
 from storage import KeyRefused, ObjectMissing, StorageError
-from streamer.delivery import answers, manifests, ranges, tokens
+from streamer.delivery import answers, manifests, ranges
+from streamer.delivery.asks import Ask, Asks
 from streamer.delivery.conditions import Headers, failing, range_holds
 from streamer.delivery.kills import Kills
 from streamer.delivery.manifests import HeaderList, Text, Texts
 from streamer.delivery.objects import Object, Objects
 from streamer.delivery.presence import Presence
 from streamer.delivery.refusals import MethodNotAllowed, RangeNotSatisfiable, SessionEnded, token_refusal
-from streamer.delivery.tokens import Grant, Limits, Reason, TokenRefused
+from streamer.delivery.tokens import Limits, Reason, TokenRefused
 from streamer.errors import NotFound, Problem, Unavailable
 from streamer.services import Services
 
-_TEXTS = (".m3u8", ".vtt")
 _MEDIA = (".m4s", ".mp4", ".m4a", ".ts", ".aac", ".jpg", ".png", ".webp")
 _SESSION = "pbs_"
-_REMEMBERED_TICKETS = 16_384
 _WATCHED_SIZE = 4 << 20  # bytes; from here a viewer who leaves is noticed before the end
 
 log = structlog.get_logger(__name__)
@@ -44,15 +42,12 @@ class Origin:
 
     def __init__(self, services: Services) -> None:
         config = services.config.delivery
-        self._keys = services.secrets.playback
-        self._limits = Limits(config.token_skew_s, config.token_max_s)
         self._pages = frozenset(page.encode() for page in config.cors_origins)
-        self._store = services.store
-        self._grants: OrderedDict[str, Grant] = OrderedDict()
-        self._texts = Texts(config.playlist_cache_bytes)
-        self._objects = Objects(services.store, config.segment_cache_bytes)
-        self._presence = Presence(services.kv, config.session_idle_s)
+        self._asks = Asks(services.secrets.playback, Limits(config.token_skew_s, config.token_max_s))
         self._kills = Kills(services, config.token_max_s + config.token_skew_s)
+        self._presence = Presence(services.kv, config.session_idle_s)
+        self._texts = Texts(services.store, config.playlist_cache_bytes)
+        self._objects = Objects(services.store, config.segment_cache_bytes)
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Keeps the list of killed sessions fresh; enter it in the application's lifespan."""
@@ -73,15 +68,42 @@ class Origin:
             return await answers.preflight(shared, send)
         if method not in ("GET", "HEAD"):
             raise MethodNotAllowed(answers.ALLOW)
-        grant, rest = self._admit(scope)
-        if rest.endswith(_TEXTS):
-            text = await self._text(grant, rest)
+        ask = self._admit(scope)
+        if ask.is_entry and ask.grant.sid.startswith(_SESSION) and not await self._presence.touch(ask.grant):
+            raise SessionEnded
+        if ask.is_text:
+            text = self._texts.get(ask, time.monotonic()) or await self._read_text(ask)
             if text:
                 return await answers.text(text, method, headers, shared, send)
-        elif not rest.endswith(_MEDIA):
+        elif not ask.rest.endswith(_MEDIA):
             raise NotFound("Nothing is served under this name.")
-        known = await self._object(grant.prefix + rest)
-        facts = [*shared, *answers.media_headers(rest, known)]
+        await self._media(ask, method, headers, shared, receive, send)
+
+    def _admit(self, scope: Scope) -> Ask:
+        try:
+            ask = self._asks.read(scope, time.time())
+        except TokenRefused as refused:
+            raise token_refusal(refused.reason) from refused
+        if ask.grant.sid in self._kills:
+            raise SessionEnded
+        return ask
+
+    async def _read_text(self, ask: Ask) -> Text | None:
+        """None when it is too long to be held."""
+        try:
+            return await self._texts.read(ask, time.monotonic())
+        except StorageError as error:
+            raise _storage_problem(error) from error
+        except manifests.NothingWithin:
+            raise token_refusal(Reason.RUNG) from None
+        except manifests.TooLong:
+            return None
+
+    async def _media(
+        self, ask: Ask, method: str, headers: Headers, shared: HeaderList, receive: Receive, send: Send
+    ) -> None:
+        known = await self._object(ask.key)
+        facts = [*shared, *answers.media_headers(ask.rest, known)]
         if (status := failing(headers, known.etag, known.info.modified)) is not None:
             return await answers.condition(status, facts, send)
         span = _span(headers, known) if method == "GET" else None
@@ -89,48 +111,6 @@ class Origin:
         if method == "HEAD" or not known.info.size:
             return await send({"type": "http.response.body"})
         await self._send_bytes(known, span, receive, send)
-
-    def _admit(self, scope: Scope) -> tuple[Grant, str]:
-        """What the token opens. An escape in the raw path is refused whatever it stands for: caches would file it elsewhere."""
-        try:
-            if b"%" in scope.get("raw_path", b""):
-                raise TokenRefused(Reason.MALFORMED)
-            ticket, rest = tokens.split(scope["path"])
-            grant = self._grants.get(ticket) or self._remember(ticket)
-            tokens.check(grant, rest, time.time(), self._limits)
-        except TokenRefused as refused:
-            raise token_refusal(refused.reason) from refused
-        if grant.sid in self._kills:
-            raise SessionEnded
-        return grant, rest
-
-    def _remember(self, ticket: str) -> Grant:
-        grant = self._grants[ticket] = tokens.admit(self._keys, ticket)
-        if len(self._grants) > _REMEMBERED_TICKETS:
-            self._grants.popitem(last=False)
-        return grant
-
-    async def _text(self, grant: Grant, rest: str) -> Text | None:
-        """A playlist, or None when it is too long to be held. An entry is where a killed session ends at once."""
-        cap = tokens.LARGEST_CAP
-        if manifests.is_entry(rest):
-            cap = grant.cap
-            if grant.sid.startswith(_SESSION) and not await self._presence.touch(grant):
-                raise SessionEnded
-        key, now = grant.prefix + rest, time.monotonic()
-        return self._texts.get(key, cap, now) or await self._read_text(key, rest, cap, now)
-
-    async def _read_text(self, key: str, rest: str, cap: int, now: float) -> Text | None:
-        try:
-            text = await asyncio.to_thread(manifests.make, self._store, key, rest, cap, now)
-        except StorageError as error:
-            raise _storage_problem(error) from error
-        except manifests.NothingWithin:
-            raise token_refusal(Reason.RUNG) from None
-        except manifests.TooLong:
-            return None
-        self._texts.keep(key, cap, text)
-        return text
 
     async def _object(self, key: str) -> Object:
         now = time.monotonic()

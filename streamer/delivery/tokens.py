@@ -94,7 +94,8 @@ def verify(keys: Keys, path: str, now: float, limits: Limits = LIMITS) -> tuple[
     """The grant and the name under its prefix that a served path opens now. Raises TokenRefused."""
     ticket, rest = split(path)
     grant = admit(keys, ticket)
-    check(grant, rest, now, limits)
+    check_time(grant, now, limits)
+    check_rung(grant, rest)
     return grant, rest
 
 
@@ -107,7 +108,7 @@ def split(path: str) -> tuple[str, str]:
 
 
 def admit(keys: Keys, ticket: str) -> Grant:
-    """Check the signature alone: the answer holds for ever, so it may be remembered, and `check` must follow on every use."""
+    """Check the signature alone: the answer holds for ever, so it may be remembered; `check_time` and `check_rung` follow on every use."""
     fields = _FIELDS.fullmatch(ticket)
     if fields is None:
         raise TokenRefused(Reason.MALFORMED)
@@ -120,12 +121,16 @@ def admit(keys: Keys, ticket: str) -> Grant:
     return Grant(kid, int(exp), int(cap), sid, asset, version)
 
 
-def check(grant: Grant, rest: str, now: float, limits: Limits = LIMITS) -> None:
-    """Check time and rung. A signer never looks further than a day ahead, so a token that does was not made by a sound one."""
+def check_time(grant: Grant, now: float, limits: Limits = LIMITS) -> None:
+    """A signer never looks further than a day ahead, so a token that does was not made by a sound one."""
     if now > grant.exp + limits.skew_s:
         raise TokenRefused(Reason.EXPIRED)
     if now < grant.exp - limits.longest_s - limits.skew_s:
         raise TokenRefused(Reason.TOO_FAR)
+
+
+def check_rung(grant: Grant, rest: str) -> None:
+    """The same answer for the same path, so it may be remembered."""
     if not within_cap(rest, grant.cap):
         raise TokenRefused(Reason.RUNG)
 
