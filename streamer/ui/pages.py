@@ -40,7 +40,7 @@ def clock(seconds: float | None) -> str:
     """3725.4 -> "1:02:05"; empty when the length is not known yet."""
     if seconds is None:
         return ""
-    hours, rest = divmod(round(seconds), 3600)
+    hours, rest = divmod(max(1, round(seconds)), 3600)  # half a second is not 0:00
     minutes, secs = divmod(rest, 60)
     return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
 

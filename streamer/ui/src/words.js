@@ -37,7 +37,7 @@ export function bitrate(perSecond) {
 
 export function clock(seconds) {
   if (seconds === null || seconds === undefined) return '';
-  const total = Math.round(seconds);
+  const total = Math.max(1, Math.round(seconds)); // a film of half a second is not 0:00 long
   const [h, m, s] = [Math.floor(total / 3600), Math.floor((total % 3600) / 60), total % 60];
   const two = (n) => String(n).padStart(2, '0');
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
