@@ -23,7 +23,10 @@ CONFIG_FILE = "STREAMER_CONFIG"
 """Environment: the configuration file's path."""
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Upload a film, get adaptive HLS, play it by a signed URL."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Upload a film, get adaptive HLS, play it by a signed URL.",
 )
 user = typer.Typer(no_args_is_help=True, help="Accounts.")
 apikey = typer.Typer(no_args_is_help=True, help="API keys.")

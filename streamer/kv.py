@@ -11,19 +11,24 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from streamer.config import Redis
 
+_RETRIED = (RedisConnectionError,)  # a restarted server closed our idle connections; a slow one was waited for already
+
 
 def open_async(config: Redis, url: str) -> redis.asyncio.Redis:
     """The client for the event loop that first uses it."""
-    return redis.asyncio.Redis.from_url(url, decode_responses=True, retry=AsyncRetry(NoBackoff(), 1), **_limits(config))
+    return redis.asyncio.Redis.from_url(
+        url, decode_responses=True, retry=AsyncRetry(NoBackoff(), 1, _RETRIED), **_limits(config)
+    )
 
 
 def open_sync(config: Redis, url: str) -> redis.Redis:
     """The client for threads; safe to share between them."""
-    return redis.Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 1), **_limits(config))
+    return redis.Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 1, _RETRIED), **_limits(config))
 
 
 def open_bytes(config: Redis, url: str) -> redis.Redis:

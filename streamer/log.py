@@ -54,7 +54,11 @@ def redact(text: str) -> str:
 
 def _renderers(config: Log) -> list[Processor]:
     if is_console(config):
-        return [_redacting(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))]
+        # Plain tracebacks: the pretty ones show local variables, and so passwords.
+        console = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        return [_redacting(console)]
     return [structlog.processors.format_exc_info, _redacting(structlog.processors.JSONRenderer())]
 
 

@@ -49,8 +49,10 @@ _BY_STATUS: Mapping[int, type[Problem]] = {
 def answer(request: Request, error: Exception) -> Response:
     """The response to an error that left an endpoint."""
     problem = of(error)
-    if problem.status >= 500:
-        log.error("request failed", path=request.url.path, code=problem.code, exc_info=error)
+    if problem.status == 500:
+        log.error("request failed", path=request.url.path, exc_info=error)
+    elif problem.status > 500:
+        log.warning("request refused", path=request.url.path, code=problem.code, error=str(error))
     if _wants_page(request):
         page: ErrorPage | None = getattr(request.app.state, "error_page", None)
         if page is not None:

@@ -56,10 +56,13 @@ def start(services: Services, user_id: str, *, user_agent: str, address: str) ->
 def find(services: Services, secret: str) -> Known | None:
     """The live session of this cookie, or None."""
     digest = _digest(secret)
-    entry = _recall(services, digest)
+    try:
+        entry = _recall(services, digest)
+    except RedisError:
+        return _touch(services, digest, remember=False)
     if entry is not None and time.time() < entry["touched_at"] + _TOUCH_S:
         return Known(entry["id"], entry["user_id"])
-    return _touch(services, digest)
+    return _touch(services, digest, remember=True)
 
 
 def end(services: Services, secret: str) -> None:
@@ -79,7 +82,7 @@ def end_all(services: Services, user_id: str) -> None:
     _forget(services, digests)
 
 
-def _touch(services: Services, digest: str) -> Known | None:
+def _touch(services: Services, digest: str, *, remember: bool) -> Known | None:
     """Ask the row, and note in it and in Redis that the session is in use."""
     now = db.now()
     idle_since = now - timedelta(seconds=services.config.accounts.session_idle_s)
@@ -96,8 +99,9 @@ def _touch(services: Services, digest: str) -> Known | None:
     if now - row.last_seen_at > timedelta(seconds=_TOUCH_S):
         with db.session(services) as s:
             s.execute(update(LoginSession).where(*live).values(last_seen_at=now))
-    with suppress(RedisError):
-        _remember(services, row)
+    if remember:
+        with suppress(RedisError):
+            _remember(services, row)
     return Known(row.id, row.user_id)
 
 
@@ -109,11 +113,9 @@ def _remember(services: Services, row: LoginSession) -> None:
 
 
 def _recall(services: Services, digest: str) -> dict[str, Any] | None:
-    with suppress(RedisError):
-        if text := services.kv_sync.get(f"login:{digest}"):
-            entry: dict[str, Any] = json.loads(text)
-            return entry
-    return None
+    text = services.kv_sync.get(f"login:{digest}")
+    entry: dict[str, Any] | None = json.loads(text) if text else None
+    return entry
 
 
 def _forget(services: Services, digests: list[str]) -> None:
