@@ -31,9 +31,8 @@ setup: $(VENV)/.dev ## Install everything for development into .venv
 	@echo "Ready: $(BIN)/streamer, $(BIN)/packager, and make demo, test, lint, bench."
 
 .PHONY: demo
-demo: $(if $(ONCE),$(VENV)/.dev,$(VENV)/.runtime) ## Upload a film (FILM=path, else a sample) and serve it (PORT=n, ONCE=1: play it, check, stop)
-	@$(if $(ONCE),scripts/system-packages ffmpeg chromium)
-	$(BIN)/python samples/demo.py $(if $(FILM),--film "$(FILM)") $(if $(PORT),--port "$(PORT)") $(if $(ONCE),--once)
+demo: $(VENV)/.runtime ## Upload a film (FILM=path, else a sample) and serve it (PORT=n; ONCE=1: play it, check, stop)
+	@$(BIN)/python samples/demo.py $(if $(FILM),--film "$(FILM)") $(if $(PORT),--port "$(PORT)") $(if $(filter-out 0,$(ONCE)),--once)
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests against real servers (TESTS=path, WORKERS=n)
