@@ -31,7 +31,6 @@ def setup(config: Log, process: str) -> None:
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
     )
     final = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _named(process), *_renderers(config)]
     handler = logging.StreamHandler(sys.stderr)
