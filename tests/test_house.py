@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,16 @@ def test_web_processes_never_import_the_codecs() -> None:
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
+def test_what_is_imported_is_declared() -> None:
+    """A package that only another one, or only the test tools, bring along would be missing one day."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[\[<>=; ]", line)[0].lower().replace("_", "-") for line in project["dependencies"]}
+    brings = packages_distributions()
+    used = {name for path in MODULES.values() for name in _foreign(_tree(path))}
+    lost = {name for name in used if not declared & {dist.lower().replace("_", "-") for dist in brings.get(name, [])}}
+    assert lost - {"botocore", "anyio"} == set()  # boto3 and Starlette are built on these and hand out their types
+
+
 def test_every_module_says_what_it_is() -> None:
     silent = [name for name, path in MODULES.items() if path.stat().st_size and not ast.get_docstring(_tree(path))]
     assert silent == []
@@ -147,6 +159,20 @@ def _imported(node: ast.AST, module: str) -> set[str]:
         names = {f"{node.module}.{alias.name}" for alias in node.names}
         return {found for name in names if (found := _module(name))}
     return set()
+
+
+def _foreign(tree: ast.Module) -> set[str]:
+    """The top-level names of other people's packages that a file needs at run time."""
+    names = {alias.name for node in _run_time(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in _run_time(tree) if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - PACKAGES.keys()
+
+
+def _run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from _run_time(node)
 
 
 def _module(name: str) -> str:
