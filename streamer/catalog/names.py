@@ -13,15 +13,9 @@ TITLE_MAX = 200
 FILE_NAME_MAX = 200
 UNTITLED = "Untitled film"
 
-_HIDDEN = {
-    "Cc",
-    "Cs",
-    "Co",
-    "Cn",
-    "Zl",
-    "Zp",
-}  # controls, lone surrogates, private and unassigned code points, line ends
-_DIRECTIONS = frozenset(chr(c) for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0xFEFF))
+# Controls, formats such as text direction, lone surrogates, private and unassigned code points, line ends.
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"  # invisible too, but Persian and emoji are spelt with them
 
 
 def title(text: str) -> str:
@@ -51,6 +45,11 @@ def title_of(name: str) -> str:
 
 
 def _clean(text: str) -> str:
+    """Composed, without what is hidden, spaces single; empty when nothing visible is left."""
     composed = unicodedata.normalize("NFC", text.encode("utf-8", "ignore").decode())
-    shown = "".join(" " if unicodedata.category(c) in _HIDDEN or c in _DIRECTIONS else c for c in composed)
-    return " ".join(shown.split())
+    shown = " ".join("".join(" " if _is_hidden(c) else c for c in composed).split())
+    return shown if shown.strip(_JOINERS + " ") else ""
+
+
+def _is_hidden(character: str) -> bool:
+    return character not in _JOINERS and unicodedata.category(character) in _HIDDEN

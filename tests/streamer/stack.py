@@ -38,7 +38,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def config(tmp_path: Path, database_url: str, redis_url: str) -> Config:
     """Settings for that database, an empty Valkey and a folder."""
     quick = {"lease_s": 2.0, "heartbeat_s": 0.5, "sweep_s": 0.3, "backoff_s": 0.2, "max_attempts": 3}
-    return make_config(tmp_path, database=database_url, redis=redis_url, jobs=quick, ingest={"min_free_bytes": 0})
+    weak = {"argon2_time": 1, "argon2_memory_kib": 64, "argon2_lanes": 1}
+    return make_config(
+        tmp_path, database=database_url, redis=redis_url, jobs=quick, ingest={"min_free_bytes": 0}, accounts=weak
+    )
 
 
 @pytest.fixture
