@@ -19,7 +19,7 @@ from streamer.accounts.roles import Permission
 from streamer.delivery import cdn, sessions
 from streamer.delivery.sessions import Beat, Ticket
 from streamer.delivery.tables import PlaybackSession
-from streamer.errors import NotFound, Unauthenticated
+from streamer.errors import Unauthenticated
 from streamer.services import Services
 
 
@@ -105,9 +105,7 @@ def list_sessions(request: Request) -> Response:
 def show_session(request: Request) -> Response:
     logins.require(request, Permission.SESSIONS_READ)
     with db.reading(request.app.state.services) as s:
-        row = s.get(PlaybackSession, request.path_params["id"])
-    if row is None:
-        raise NotFound("There is no such playback session.")
+        row = sessions.find(s, request.path_params["id"])
     return JSONResponse(_session(row))
 
 

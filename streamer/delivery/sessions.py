@@ -15,19 +15,19 @@ from datetime import UTC, datetime
 import redis
 import structlog
 from redis.exceptions import RedisError
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
 from streamer.accounts.logins import Principal
+from streamer.catalog import versions
 from streamer.catalog.tables import Asset, PlaybackId, Processing, Version
 from streamer.config import Delivery
 from streamer.delivery import policies, presence
 from streamer.delivery.policies import Verdict
 from streamer.delivery.tables import PlaybackSession
 from streamer.errors import Conflict, Forbidden, NotFound, Problem, Unauthenticated
-from streamer.jobs import progress
-from streamer.jobs.tables import Job
+from streamer.jobs import jobs, progress
 from streamer.services import Services
 
 _RENEW_S = 1800
@@ -116,6 +116,14 @@ def kill(services: Services, sid: str) -> None:
     _tell_redis(services, lambda kv: (kv.set(killed, "1", ex=keep_s), kv.delete(live)))
 
 
+def find(s: Session, sid: str) -> PlaybackSession:
+    """The row, or NotFound."""
+    row = s.get(PlaybackSession, sid) if ids.is_id(sid) else None
+    if row is None:
+        raise NotFound("There is no such playback session.")
+    return row
+
+
 def renew_before_s(config: Delivery) -> int:
     """How long before its token ends a session gets a new one, in seconds."""
     return min(_RENEW_S, config.token_extra_s // 2, config.token_max_s // 2)
@@ -124,7 +132,7 @@ def renew_before_s(config: Delivery) -> int:
 def _open(
     services: Services, s: Session, principal: Principal | None, playback_id: str
 ) -> tuple[Ticket, PlaybackSession]:
-    playback = s.get(PlaybackId, playback_id)
+    playback = s.get(PlaybackId, playback_id) if ids.is_id(playback_id) else None
     asset = s.get(Asset, playback.asset_id) if playback else None
     if playback is None or asset is None:
         raise _missing()
@@ -178,9 +186,7 @@ def _missing() -> NotFound:
 
 
 def _found(s: Session, sid: str) -> tuple[PlaybackSession, Version]:
-    row = s.get(PlaybackSession, sid)
-    if row is None:
-        raise NotFound("There is no such playback session.")
+    row = find(s, sid)
     return row, s.get_one(Version, row.version_id)
 
 
@@ -195,13 +201,13 @@ def _ticket(row: PlaybackSession, version: Version) -> Ticket:
 
 
 def _why_not(services: Services, s: Session, asset: Asset) -> str:
-    newest = s.scalar(select(Version).where(Version.asset_id == asset.id).order_by(Version.id.desc()).limit(1))
+    newest = versions.newest(s, [asset.id]).get(asset.id)
     if newest is None or newest.processing == Processing.CANCELLED:
         return "Its making was cancelled."
     if newest.processing == Processing.ERRORED:
         return "Its making failed."
-    job_id = s.scalar(select(Job.id).where(Job.subject_id == newest.id).order_by(Job.id.desc()).limit(1))
-    now = progress.read(services.kv_sync, [job_id] if job_id else []).get(job_id or "")
+    job = jobs.latest_of(s, [newest.id]).get(newest.id)
+    now = progress.read(services.kv_sync, [job.id]).get(job.id) if job else None
     return f"It is being made: {now.stage}, {now.percent:.0f} %." if now else f"It is being made: {newest.processing}."
 
 

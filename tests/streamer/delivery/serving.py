@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
 
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from storage import ObjectStore
@@ -21,6 +19,7 @@ from streamer.config import Config, Data, Delivery, Redis
 from streamer.delivery import tokens
 from streamer.delivery.origin import Origin
 from streamer.services import Services, close_services, open_services
+from tests.streamer.running import running
 
 ASSET, VERSION = "ast_0a", "5f3c9e"
 PREFIX = f"/{ASSET}/{VERSION}/"
@@ -112,7 +111,7 @@ def configuration(folder: Path, redis_url: str, **delivery: object) -> Config:
     return Config(
         data=Data(dir=folder),
         redis=Redis(url=redis_url, timeout_s=2.0),
-        delivery=Delivery(**delivery),  # type: ignore[arg-type]
+        delivery=Delivery(**delivery),
     )
 
 
@@ -122,29 +121,10 @@ def serving(config: Config) -> Iterator[Served]:
     services = open_services(config)
     migrations.upgrade(services.engine)
     try:
-        with running(_with_lifespan(Origin(services), services)) as port:
-            yield Served(services, port)
+        with running(_with_lifespan(Origin(services), services)) as url:
+            yield Served(services, int(url.rpartition(":")[2]))
     finally:
         close_services(services)
-
-
-@contextmanager
-def running(app: ASGIApp) -> Iterator[int]:
-    """uvicorn as it is in production, on a free port."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, loop="uvloop", http="httptools", log_level="warning", access_log=False)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 20
-        while not server.started and thread.is_alive() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        assert server.started, "the server did not start"
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def _with_lifespan(origin: Origin, services: Services) -> ASGIApp:
