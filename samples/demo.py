@@ -274,16 +274,16 @@ def _seconds(url: str, index: int) -> float:
         stream = container.streams[index]
         if stream.type not in ("video", "audio"):
             return float((container.duration or 0) / 1_000_000)
-        frames = [
-            (frame.time or 0.0, _length(frame)) for packet in container.demux(stream) for frame in packet.decode()
-        ]
-    return max(start + length for start, length in frames) - min(start for start, _ in frames) if frames else 0.0
+        frames = [_shown(frame) for packet in container.demux(stream) for frame in packet.decode()]
+    return max(end for _, end in frames) - min(start for start, _ in frames) if frames else 0.0
 
 
-def _length(frame: Any) -> float:
+def _shown(frame: Any) -> tuple[float, float]:
+    """When a frame of picture or sound starts and ends, in seconds."""
+    start = float(frame.time or 0)
     if hasattr(frame, "samples"):
-        return float(frame.samples / frame.sample_rate)
-    return float((frame.duration or 0) * frame.time_base)
+        return start, start + frame.samples / frame.sample_rate
+    return start, start + float((frame.duration or 0) * frame.time_base)
 
 
 def _judge(url: str) -> None:
