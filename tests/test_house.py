@@ -139,6 +139,14 @@ def test_make_targets_in_the_documents_exist(page: Path) -> None:
     assert named - targets == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_settings_in_the_documents_exist(page: Path) -> None:
+    known = {f"{section}.{name}" for section, name, _ in _settings(Config)}
+    sections = {name.partition(".")[0] for name in known}
+    named = re.findall(r"`([a-z]+)\.([a-z_]+)`", page.read_text())
+    assert {f"{section}.{name}" for section, name in named if section in sections and name != "toml"} <= known
+
+
 def _imports() -> list[tuple[str, str]]:
     """Each (module, module it imports) inside the house, wherever in the file the import stands."""
     return [
