@@ -1,0 +1,110 @@
+"""The command as an operator types it, each time a process of its own."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from streamer import db
+from streamer.accounts import apikeys, passwords
+from streamer.accounts.tables import User
+from streamer.config import Config
+from streamer.services import Services, close_services, open_services
+
+ROOT = Path(__file__).resolve().parents[2]
+ADA = ("user", "create", "--email", "ada@example.org", "--role", "admin")
+
+
+def streamer(*words: str, data: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "streamer.cli", *words, "--data", str(data)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Services:
+    return open_services(Config.load(data_dir=tmp_path))
+
+
+def test_an_account_can_be_made_before_the_server_ever_ran(tmp_path: Path, services: Services) -> None:
+    done = streamer(*ADA, "--name", "Ada", "--password", "correct horse", data=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"usr_[0-9a-z]{20}  ada@example\.org  admin\n", done.stdout)
+    with db.reading(services) as s:
+        user = s.scalars(select(User)).one()
+    assert user.name == "Ada"
+    assert passwords.verify(services.config.accounts, user.password_hash, "correct horse")
+    close_services(services)
+
+
+def test_a_password_is_made_and_told_when_none_is_given(tmp_path: Path, services: Services) -> None:
+    done = streamer(*ADA, data=tmp_path)
+    password = done.stdout.splitlines()[1].removeprefix("password: ")
+    with db.reading(services) as s:
+        user = s.scalars(select(User)).one()
+    assert len(password) >= 16
+    assert passwords.verify(services.config.accounts, user.password_hash, password)
+    close_services(services)
+
+
+def test_a_key_is_printed_alone_so_that_a_script_can_take_it(tmp_path: Path, services: Services) -> None:
+    streamer(*ADA, "--name", "Ada", data=tmp_path)
+    for who in ("ada@example.org", "Ada"):
+        done = streamer("apikey", "create", "--user", who, data=tmp_path)
+        assert re.fullmatch(r"sk_[A-Za-z0-9_-]{43}\n", done.stdout), done.stderr
+        with db.reading(services) as s:
+            found = apikeys.find(s, done.stdout.strip())
+        assert found is not None and found[1].email == "ada@example.org"
+    close_services(services)
+
+
+def test_a_key_can_be_narrowed(tmp_path: Path, services: Services) -> None:
+    streamer(*ADA, data=tmp_path)
+    done = streamer("apikey", "create", "--user", "ada@example.org", "--scope", "uploads:create", data=tmp_path)
+    with db.reading(services) as s:
+        found = apikeys.find(s, done.stdout.strip())
+    assert found is not None and found[0].scopes == ["uploads:create"]
+    close_services(services)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("user", "create", "--email", "nobody", "--role", "admin"), "The email is not an e-mail address."),
+        (("user", "create", "--email", "a@b", "--role", "king"), "The role must be one of admin, editor, viewer."),
+        (("user", "create", "--email", "a@b", "--role", "admin", "--password", "x"), "A password has at least 8"),
+        (("apikey", "create", "--user", "nobody"), "There is no user nobody."),
+        (("migrate", "--config", "none.toml"), "there is no configuration file"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_1(tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
+    done = streamer(*words, data=tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith(f"streamer: {sentence}") and done.stderr.count("\n") == 1
+
+
+def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    url = "mysql+pymysql://root@127.0.0.1:1/x"
+    done = streamer("migrate", data=tmp_path, STREAMER_DATABASE__URL=url)
+    assert done.returncode == 1
+    assert done.stderr.startswith("streamer: The database does not answer:") and done.stderr.count("\n") == 1
+
+
+def test_migrating_twice_is_fine(tmp_path: Path) -> None:
+    for _ in range(2):
+        done = streamer("migrate", data=tmp_path)
+        assert (done.returncode, done.stdout) == (0, "The database is up to date.\n")
+
+
+def test_help_names_the_commands() -> None:
+    done = subprocess.run([sys.executable, "-m", "streamer.cli", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert all(name in done.stdout for name in ("up", "web", "worker", "scheduler", "migrate", "user", "apikey"))

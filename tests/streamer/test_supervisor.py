@@ -1,0 +1,210 @@
+"""`streamer up` for real: what starts, what comes back after a kill -9, what is gone afterwards."""
+
+import json
+import os
+import re
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+import redis
+
+from streamer.config import Config
+from tests.servers import die_with_parent
+from tests.streamer.stack import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("valkey", "web", "worker", "scheduler")
+
+
+class Up:
+    """A running `streamer up`."""
+
+    def __init__(self, data: Path, **environment: str) -> None:
+        self.data = data
+        data.parent.mkdir(exist_ok=True)
+        self.log = data.with_name(f"{data.name}-{time.monotonic_ns()}.log")
+        command = [sys.executable, "-m", "streamer.cli", "up", "--data", str(data), "--port", "0"]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                preexec_fn=die_with_parent,
+            )
+        self.url = ""
+
+    def ready(self) -> "Up":
+        """Waits for the line that says so."""
+        assert self.process.stdout is not None
+        assert select.select([self.process.stdout], [], [], 60)[0], self.log.read_text()
+        line = self.process.stdout.readline()
+        found = re.fullmatch(r"Streamer is ready at (http://127\.0\.0\.1:\d+/)\n", line)
+        assert found, line + self.log.read_text()
+        self.url = found[1]
+        return self
+
+    def healthy(self) -> bool:
+        with suppress(httpx2.HTTPError):
+            return httpx2.get(f"{self.url}healthz", timeout=5).status_code == 200
+        return False
+
+    def started(self, part: str) -> list[int]:
+        """The process ids this part has had, in order."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line["pid"] for line in lines if line.get("event") == "started" and line.get("child") == part]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    running = Up(tmp_path / "data")
+    try:
+        yield running.ready()
+    finally:
+        with suppress(ProcessLookupError):
+            running.stop(signal.SIGKILL)
+
+
+def family(data: Path) -> set[int]:
+    """Every process that works for this data folder, found by its environment or its command line."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            with suppress(OSError):
+                words = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
+                if os.fsencode(data) in words:
+                    found.add(int(folder.name))
+    return found
+
+
+def test_all_parts_start_and_the_address_is_told_when_it_is_ready(up: Up) -> None:
+    assert up.healthy()
+    assert all(len(up.started(part)) == 1 for part in PARTS)
+    assert (up.data / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_killed_part_comes_back(up: Up, part: str) -> None:
+    os.kill(up.started(part)[0], signal.SIGKILL)
+    wait_for(lambda: len(up.started(part)) == 2)
+    wait_for(up.healthy)
+    assert all(len(up.started(other)) == 1 for other in PARTS if other != part)
+
+
+def test_clients_wait_while_the_web_process_is_restarted(up: Up) -> None:
+    """The listening socket is the supervisor's: a request that comes in the gap is answered late, not refused."""
+    os.kill(up.started("web")[0], signal.SIGKILL)
+    assert httpx2.get(f"{up.url}livez", timeout=20).status_code == 200
+
+
+def test_what_valkey_acknowledged_survives_its_kill(up: Up) -> None:
+    with redis.Redis.from_url(Config.load(data_dir=up.data).redis_url) as client:
+        client.set("kept", "yes")
+        os.kill(up.started("valkey")[0], signal.SIGKILL)
+        wait_for(lambda: len(up.started("valkey")) == 2)
+        wait_for(up.healthy)
+        assert client.get("kept") == b"yes"
+
+
+def test_a_torn_end_of_valkeys_file_does_not_keep_it_from_starting(up: Up) -> None:
+    with redis.Redis.from_url(Config.load(data_dir=up.data).redis_url) as client:
+        client.set("kept", "yes")
+    up.stop()
+    (aof,) = (up.data / "valkey" / "appendonlydir").glob("*.incr.aof")
+    with aof.open("ab") as file:
+        file.write(b"*3\r\n$3\r\nSET\r\n$4\r\nto")
+    again = Up(up.data).ready()
+    try:
+        with redis.Redis.from_url(Config.load(data_dir=up.data).redis_url) as client:
+            assert client.get("kept") == b"yes"
+    finally:
+        again.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_polite_signal_ends_everything_cleanly(up: Up, number: signal.Signals) -> None:
+    started = time.monotonic()
+    assert up.stop(number) == 0
+    assert time.monotonic() - started < 15
+    assert family(up.data) == set()
+    with sqlite3.connect(up.data / "streamer.db") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    assert not Config.load(data_dir=up.data).redis_socket.exists(), "Valkey removes it when it has time to"
+
+
+def test_a_killed_supervisor_leaves_no_orphans(up: Up) -> None:
+    assert len(family(up.data)) >= len(PARTS) + 1
+    up.stop(signal.SIGKILL)
+    wait_for(lambda: family(up.data) == set(), 10)
+
+
+def test_it_starts_again_right_after_it_was_killed(up: Up) -> None:
+    up.stop(signal.SIGKILL)
+    again = Up(up.data).ready()
+    assert again.healthy()
+    assert again.stop() == 0
+
+
+def test_a_second_one_on_the_same_folder_is_refused_in_one_sentence(up: Up) -> None:
+    second = Up(up.data)
+    assert second.process.wait(30) == 1
+    assert second.process.stdout is not None
+    second.process.stdout.close()
+    said = second.log.read_text()
+    assert said == f"streamer: `streamer up` already runs on {up.data} (process {up.process.pid})\n"
+    assert up.healthy()
+
+
+def test_a_taken_port_is_said_in_one_sentence(up: Up, tmp_path: Path) -> None:
+    port = up.url.rstrip("/").rpartition(":")[2]
+    other = subprocess.run(
+        [sys.executable, "-m", "streamer.cli", "up", "--data", str(tmp_path / "other"), "--port", port],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert other.returncode == 1
+    assert other.stderr.startswith(f"streamer: can't listen on 127.0.0.1:{port}:")
+
+
+def test_a_folder_with_a_long_path_works(tmp_path: Path) -> None:
+    """A unix socket's path ends at 108 bytes."""
+    deep = Up(tmp_path / ("d" * 100) / "data").ready()
+    assert deep.healthy()
+    assert deep.stop() == 0
+
+
+def test_the_same_command_runs_on_servers_of_ones_own(
+    tmp_path: Path, mariadb_url: str, redis_url: str, s3_url: str
+) -> None:
+    grown = Up(
+        tmp_path / "data",
+        STREAMER_DATABASE__URL=mariadb_url,
+        STREAMER_REDIS__URL=redis_url,
+        STREAMER_STORAGE__URL=s3_url,
+        STREAMER_SERVER__PROCESSES="2",
+    ).ready()
+    assert grown.healthy()
+    assert [len(grown.started(part)) for part in PARTS] == [0, 2, 1, 1]
+    assert not (grown.data / "streamer.db").exists()
+    assert grown.stop() == 0
