@@ -45,7 +45,16 @@ def _film(path: Path, minutes: float, size: str) -> None:
     """A minute of film repeated: the content is the same at every length, so only the length can make a difference."""
     minute = path.with_name("minute.mp4")
     if not minute.exists():
-        make = [sys.executable, str(ROOT / "samples" / "make.py"), "--seconds", "60", "--size", size, "--out", str(minute)]
+        make = [
+            sys.executable,
+            str(ROOT / "samples" / "make.py"),
+            "--seconds",
+            "60",
+            "--size",
+            size,
+            "--out",
+            str(minute),
+        ]
         subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
     _repeat(minute, path, minutes)
 
