@@ -12,7 +12,6 @@ from datetime import timedelta
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 
 from streamer import db
 from streamer.delivery.tables import PlaybackSession
@@ -34,10 +33,10 @@ class Kills:
         return sid in self._sids
 
     async def refresh(self) -> None:
-        """Read the rows now. On a database error the present list stays."""
+        """Read the rows now. Whatever goes wrong, the present list stays and the next round tries again."""
         try:
             self._sids = await asyncio.to_thread(self._read)
-        except SQLAlchemyError as error:
+        except Exception as error:  # a mirror that stops for good would leave killed sessions playing
             log.warning("kill list not refreshed", error=str(error))
 
     @asynccontextmanager

@@ -88,7 +88,7 @@ def ask(port: int, path: str, method: str = "GET", **headers: str) -> Answer:
             return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 
 
-def fill(store: ObjectStore) -> None:
+def fill(store: ObjectStore, path: str = f"{ASSET}/{VERSION}") -> None:
     """A package of the usual layout: real playlists, segments of counted bytes."""
     objects = {
         "master.m3u8": MASTER.encode(),
@@ -104,7 +104,7 @@ def fill(store: ObjectStore) -> None:
         "a1-128k/0000-a1/000001.m4s": b"audio",
     }
     for name, body in objects.items():
-        store.put(f"{ASSET}/{VERSION}/{name}", body, type=media_type(name))
+        store.put(f"{path}/{name}", body, type=media_type(name))
 
 
 def configuration(folder: Path, redis_url: str, **delivery: object) -> Config:
