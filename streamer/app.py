@@ -7,15 +7,17 @@ Importing this module must never import PyAV: decoding is for workers (a test lo
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import replace
 from functools import partial
+from inspect import iscoroutinefunction
 from urllib.parse import urlsplit
 
 import anyio.to_thread
 import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from admin import app as admin_app
@@ -28,7 +30,7 @@ from streamer.delivery import cdn
 from streamer.delivery.origin import Origin
 from streamer.ingest import api as ingest_api
 from streamer.jobs import api as jobs_api
-from streamer.middleware import BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
+from streamer.middleware import BodyFirst, BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
 from streamer.ops import health
 from streamer.problems import handlers
 from streamer.services import Services, close_services, open_services
@@ -87,10 +89,19 @@ def _routes(services: Services) -> list[BaseRoute]:
     return [
         *health.routes,
         Mount("/static", BuiltFiles()),
-        Mount("/api/v1", routes=api),
+        Mount("/api/v1", routes=[_body_first(route, services.config) for route in api]),
         *films.routes,
         *admin_app.create(services),
     ]
+
+
+def _body_first(route: Route, config: Config) -> Route:
+    """A route that runs in a thread gets the thread when its body is there. The rooms' own routes stay as they are."""
+    if iscoroutinefunction(route.endpoint):
+        return route
+    route = copy(route)
+    route.app = BodyFirst(route.app, config.server.body_timeout_s)
+    return route
 
 
 def _middleware(config: Config) -> list[Middleware]:

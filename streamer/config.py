@@ -53,6 +53,8 @@ class Server(Section):
     """Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
     """Largest request body in bytes, except where a route says otherwise (uploads)."""
+    body_timeout_s: float = Field(default=30.0, gt=0)
+    """Seconds a small request body may take to arrive."""
     keep_alive_s: int = Field(default=30, ge=1)
     """Seconds an idle connection stays open."""
     shutdown_s: int = Field(default=20, ge=1)

@@ -72,6 +72,12 @@ class NotFound(Problem):
     status, default_code, title = 404, "not_found", "There is nothing here"
 
 
+class TooSlow(Problem):
+    """The body did not arrive in time."""
+
+    status, default_code, title = 408, "too_slow", "The request took too long to arrive"
+
+
 class Conflict(Problem):
     """The request is fine but the thing's present state is against it."""
 

@@ -4,6 +4,7 @@ All of it is plain ASGI: nothing is read into memory and streams stay streams. M
 `streamer.app`, because the origin answers for its own headers and each layer would cost a tenth of its rate.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import Collection, MutableMapping
@@ -17,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamer import problems
-from streamer.errors import Invalid, TooLarge
+from streamer.errors import Invalid, TooLarge, TooSlow
 
 _ALWAYS_REACHABLE = ("/healthz", "/livez")
 _NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
@@ -159,6 +160,42 @@ class BodyLimit:
                 await send(message)
 
         await self.limited(scope, receive, translated)
+
+
+class BodyFirst:
+    """Takes a small body in on the event loop before an endpoint gets a thread for it.
+
+    Threads are few: without this, as many clients that send their bodies slowly would hold all of them.
+    """
+
+    def __init__(self, app: ASGIApp, timeout_s: float) -> None:
+        self.app = app
+        self.timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            return await self.app(scope, receive, send)
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                waiting: list[Message] = [await _whole(receive)]
+        except TimeoutError:
+            raise TooSlow from None
+
+        async def replay() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await self.app(scope, replay, send)
+
+
+async def _whole(receive: Receive) -> Message:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
 
 
 class LastResort:

@@ -1,15 +1,21 @@
-"""Argon2id. A hash takes 64 MiB and a tenth of a second by default, so only a few run at once in a process."""
+"""Argon2id. A hash takes 64 MiB and a tenth of a second by default, so only a few run at once in a process.
+
+A login flood waits for its turn up to a point and is then refused, before it takes all memory or every thread.
+"""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from streamer.config import Accounts
-from streamer.errors import Invalid
+from streamer.errors import Invalid, Unavailable
 
 _MAX_CHARS = 1024
-_at_once = threading.BoundedSemaphore(4)  # a login flood waits here instead of taking all memory
+_at_once = threading.BoundedSemaphore(4)
+_in_line = threading.BoundedSemaphore(12)
 
 
 def hash_password(config: Accounts, password: str) -> str:
@@ -19,13 +25,13 @@ def hash_password(config: Accounts, password: str) -> str:
             f"A password has at least {config.password_min_chars} characters.",
             errors=[{"pointer": "/password", "detail": f"has {len(password)} characters"}],
         )
-    with _at_once:
+    with _turn():
         return _hasher(config).hash(password)
 
 
 def verify(config: Accounts, stored: str | None, password: str) -> bool:
     """Whether the password is right. Without a stored hash the same work is done, so that time tells no one who exists."""
-    with _at_once:
+    with _turn():
         if stored is None or len(password) > _MAX_CHARS:
             _hasher(config).hash("nobody")
             return False
@@ -33,6 +39,17 @@ def verify(config: Accounts, stored: str | None, password: str) -> bool:
             return _hasher(config).verify(stored, password)
         except (VerificationError, InvalidHashError):
             return False
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    if not _in_line.acquire(blocking=False):
+        raise Unavailable("Too many people sign in at this moment.", code="busy", retry_after_s=2)
+    try:
+        with _at_once:
+            yield
+    finally:
+        _in_line.release()
 
 
 def _hasher(config: Accounts) -> PasswordHasher:

@@ -6,6 +6,7 @@ All functions work inside the caller's transaction.
 import re
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
@@ -25,8 +26,6 @@ def create(s: Session, config: Accounts, *, email: str, name: str, role: str, pa
         raise _invalid("role", f"must be one of {', '.join(Role)}")
     if not 1 <= len(name.strip()) <= 200:
         raise _invalid("name", "must have 1 to 200 characters")
-    if s.scalar(select(User.id).where(User.email == address)):
-        raise Conflict(f"There is an account for {address} already.", code="email_taken")
     user = User(
         id=ids.new("usr"),
         email=address,
@@ -36,7 +35,10 @@ def create(s: Session, config: Accounts, *, email: str, name: str, role: str, pa
         created_at=db.now(),
     )
     s.add(user)
-    s.flush()
+    try:
+        s.flush()
+    except IntegrityError:
+        raise Conflict(f"There is an account for {address} already.", code="email_taken") from None
     return user
 
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -145,6 +145,23 @@ def test_a_body_over_the_limit_is_a_problem(config: Config, declared: bool) -> N
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_slow_bodies_do_not_hold_the_threads_that_others_need(config: Config) -> None:
+    few = config.model_copy(update={"server": Server(threads=2)})
+    with serving(few) as client, ExitStack() as slow:
+        for _ in range(6):
+            raw = slow.enter_context(socket.create_connection((client.base_url.host, client.base_url.port or 0)))
+            raw.sendall(b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        assert client.post("/api/v1/session", json={}, timeout=5).status_code == 400
+
+
+def test_a_body_that_does_not_arrive_is_given_up(config: Config) -> None:
+    impatient = config.model_copy(update={"server": Server(body_timeout_s=0.2)})
+    with serving(impatient) as client:
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as raw:
+            raw.sendall(b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+            assert raw.makefile("rb").readline().startswith(b"HTTP/1.1 408")
 
 
 def test_a_form_with_too_many_fields_is_refused(client: httpx2.Client) -> None:
