@@ -2,8 +2,8 @@
 """Make the demo film: a moving test picture whose every frame says which one it is, with a beep at each whole second.
 
 For eyes: a large frame counter, a timecode, hills that glide and a line that fills once a second. For machines: a strip
-of black and white blocks at the bottom holds the frame number (see `read_frame_number`), and while the 60 ms beep
-sounds the sun and a band on top are white, so a picture that left its sound can be seen, heard and measured.
+of black and white blocks on top holds the frame number (see `read_frame_number`), and while the 60 ms beep
+sounds the sun and a band at the bottom are white, so a picture that left its sound can be seen, heard and measured.
 Drawing is plain bytes: rows are cut from ready ones and pasted into the planes of a frame, which is fast enough.
 """
 
@@ -22,8 +22,8 @@ from av.video.frame import VideoFrame
 
 BITS = 16
 CELLS = BITS + 4  # white, black, the bits (most significant first), odd parity, white
-STRIP = Fraction(1, 18)  # of the height, at the bottom
-BAND = Fraction(1, 18)  # of the height, on top
+STRIP = Fraction(1, 30)  # of the height, on top, where no player puts its controls
+BAND = Fraction(1, 18)  # of the height, at the bottom
 BEEP_S = Fraction(60, 1000)
 BEEP_HZ = 1000
 RATE = 48000
@@ -113,9 +113,8 @@ class Hills:
 
     def __init__(self, width: int, height: int, colour: Colour, tall: float, speed: float, rough: int) -> None:
         self._colour, self._speed, self._period = colour, speed * width, 2 * width
-        bottom = height - _even(height * STRIP)
-        outline = [_outline(x / self._period, tall) * height for x in range(self._period)]
-        self._rows = {y: _runs([bottom - top < y for top in outline]) for y in range(_even(height / 3), bottom)}
+        outline = [(1 - _outline(x / self._period, tall)) * height for x in range(self._period)]
+        self._rows = {y: _runs([top < y for top in outline]) for y in range(_even(height / 3), height)}
         self._ground = _ground(self._period, colour[0], rough)
 
     def draw(self, canvas: Canvas, seconds: float) -> None:
@@ -154,7 +153,8 @@ class Film:
         self._draw_panel(canvas, number, seconds)
         self._draw_strip(canvas, number)
         if flash:
-            canvas.box(0, 0, self.width, _even(self.height * BAND), (WHITE, 128, 128))
+            band = _even(self.height * BAND)
+            canvas.box(0, self.height - band, self.width, band, (WHITE, 128, 128))
 
     def _draw_sun(self, canvas: Canvas, flash: bool) -> None:
         radius = self._sun
@@ -187,10 +187,9 @@ class Film:
         return sum(self._small[10 if letter == ":" else int(letter)].width for letter in text)
 
     def _draw_strip(self, canvas: Canvas, number: int) -> None:
-        top = self.height - self._strip
         for cell, white in enumerate(_cells(number)):
             left, right = (_even(self.width * Fraction(edge, CELLS)) for edge in (cell, cell + 1))
-            canvas.box(left, top, right - left, self._strip, (WHITE if white else BLACK, 128, 128))
+            canvas.box(left, 0, right - left, self._strip, (WHITE if white else BLACK, 128, 128))
 
 
 def read_frame_number(luma: bytes | memoryview, width: int, height: int, stride: int) -> int | None:
@@ -198,7 +197,7 @@ def read_frame_number(luma: bytes | memoryview, width: int, height: int, stride:
 
     `luma` is the Y plane, `stride` its bytes per row.
     """
-    row = (height - 1 - int(height * STRIP / 2)) * stride
+    row = int(height * STRIP / 2) * stride
     cells = [luma[row + int((cell + 0.5) * width / CELLS)] > (BLACK + WHITE) // 2 for cell in range(CELLS)]
     number = sum(bit << shift for shift, bit in enumerate(reversed(cells[2 : 2 + BITS])))
     return number if cells == _cells(number) else None
@@ -287,6 +286,8 @@ def _digit(height: int, lit: str) -> Picture:
         "f": (left, top, left, middle),
         "g": (left, middle, right, middle),
     }
+    if lit == "bc":  # a one on the right edge leaves a hole in the number
+        bars |= {"b": (width / 2, top, width / 2, middle), "c": (width / 2, middle, width / 2, bottom)}
     return _render(width, height, thick, [bars[name] for name in lit])
 
 

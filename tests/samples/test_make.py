@@ -59,8 +59,8 @@ def _number(frame: VideoFrame) -> int | None:
 
 def _band(frame: VideoFrame) -> float:
     luma = frame.planes[0]
-    rows = int(frame.height * BAND)
-    return float(np.frombuffer(bytes(luma), np.uint8)[: rows * luma.line_size].mean())
+    rows = np.frombuffer(bytes(luma), np.uint8).reshape(-1, luma.line_size)
+    return float(rows[frame.height - int(frame.height * BAND) : frame.height].mean())
 
 
 def _beeps(film: Path) -> list[float]:
