@@ -35,7 +35,10 @@ def check(location: str) -> CheckReport:
     except (Missing, ValueError) as error:
         findings.add("missing", location, str(error))
         return CheckReport(findings.listed(), {})
-    return _Check(source, findings).run()
+    try:
+        return _Check(source, findings).run()
+    finally:
+        source.close()
 
 
 @dataclass(slots=True)

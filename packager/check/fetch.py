@@ -50,6 +50,10 @@ class Source(Protocol):
         """The reference that `uri` means inside the resource `base`."""
         ...
 
+    def close(self) -> None:
+        """Let go of what is open."""
+        ...
+
 
 def open_source(location: str) -> Source:
     """The source for a folder, a playlist file, `s3://bucket/prefix` or an http(s) URL. Raises Missing when it has no entry playlist."""
@@ -109,10 +113,13 @@ class FolderSource:
     def resolve(self, base: str, uri: str) -> str:
         return _inside(base, uri)
 
+    def close(self) -> None:
+        """Nothing stays open."""
+
 
 @dataclass(slots=True)
 class StoreSource:
-    """Objects of a store; their types count as headers, for they are what the storage would serve."""
+    """Objects of a store."""
 
     store: ObjectStore
     entry: str
@@ -129,6 +136,9 @@ class StoreSource:
     def resolve(self, base: str, uri: str) -> str:
         return _inside(base, uri)
 
+    def close(self) -> None:
+        """Nothing stays open."""
+
 
 @dataclass(slots=True)
 class WebSource:
@@ -139,6 +149,10 @@ class WebSource:
 
     def resolve(self, base: str, uri: str) -> str:
         return urljoin(base, uri)
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
 
     def get(self, reference: str, span: tuple[int, int] | None = None) -> Fetched:
         url, redirects = reference, 0

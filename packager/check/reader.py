@@ -112,6 +112,11 @@ class Reader:
             return None
         delivery.check("fmp4", where, fetched, self.findings)
         data = self._decrypted(fetched.data, base, key, key.iv or sequence_iv(segment.number), where)
+        if data is not None and data[4:8] == b"styp" and data[12:16] != bytes(4):
+            # A wrong IV harms the first block only, and one wrong sequence number only its end: styp's minor version, always 0.
+            self.findings.add(
+                "decrypt", where, "the first block decrypts wrongly: its IV is not the media sequence number"
+            )
         return None if data is None else Clear(data, len(fetched.data))
 
     def _decrypted(self, data: bytes, base: str, key: Key, iv: bytes, where: str) -> bytes | None:

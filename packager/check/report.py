@@ -77,7 +77,6 @@ def _should(number: int, source: str) -> Rule:
 RULES: Final[dict[str, Rule]] = {
     "extm3u": _must(1, "RFC 8216 §4.3.1.1"),
     "utf8": _must(1, "RFC 8216 §4.1"),
-    "unreadable": _must(1, "RFC 8216 §6.2.1"),
     "version": _must(2, "RFC 8216 §7"),
     "one-version": _must(2, "RFC 8216 §4.3.1.2"),
     "once": _must(3, "RFC 8216 §4.3.3"),

@@ -41,6 +41,9 @@ class Variant:
 
     @property
     def parts(self) -> list[Sequence[Measure]]:
+        """What plays together: one of each. Where the variant itself is sound, a rendition of its group plays instead of it."""
+        if self.own.kind == "audio":
+            return [[self.own, *self.audio], self.text]
         return [[self.own], self.audio, self.text]
 
     @property
@@ -147,7 +150,7 @@ def _check_codecs(entry: Entry, variant: Variant, findings: Findings) -> None:
     if "CODECS" not in variant.stream.attributes:
         return
     said = {codec.strip() for codec in variant.stream.attributes["CODECS"].split(",")}
-    real = {track.entry.codecs for group in variant.parts[:2] for m in group for track in m.tracks}
+    real = {track.entry.codecs for m in (variant.own, *variant.audio) for track in m.tracks}
     if "wvtt" in said:
         findings.add("wvtt", entry.where, f"{variant.stream.label} lists wvtt in CODECS; players need not know it")
     folded = {_folded(codec) for codec in said - {"wvtt"}}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -88,9 +89,14 @@ def video(
 
 @cache
 def audio(
-    seconds: float = 12, kbps: int = 128, channels: int = 2, language: str = "und", hertz: float = 440
+    seconds: float = 12,
+    kbps: int = 128,
+    channels: int = 2,
+    language: str = "und",
+    hertz: float = 440,
+    priming: bool = False,
 ) -> tuple[AudioTrack, tuple[Sample, ...]]:
-    """A sine as AAC, its priming packet dropped, long enough to cover `seconds`."""
+    """A sine as AAC, long enough to cover `seconds`; its priming packet is dropped, or kept as a careless packager would."""
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[channels]
     encoder = av.CodecContext.create("aac", "w")
     assert isinstance(encoder, av.AudioCodecContext)
@@ -107,7 +113,7 @@ def audio(
     packets += encoder.encode(None)
     assert encoder.extradata
     track = AudioTrack(RATE, channels, RATE, encoder.extradata, kbps * 1000, language)
-    kept = [packet for packet in packets if packet.pts is not None and packet.pts >= 0]
+    kept = [packet for packet in packets if priming or (packet.pts is not None and packet.pts >= 0)]
     return track, tuple(Sample(bytes(packet), AAC_FRAME) for packet in kept)
 
 
@@ -121,12 +127,14 @@ def gops(samples: Sequence[Sample]) -> list[list[Sample]]:
     return groups
 
 
-def write_video(root: Path, folder: str, track: VideoTrack, samples: Sequence[Sample], fps: Fraction) -> MediaRendition:
-    """Three GOPs to a segment, each a fragment."""
-    writer = _Writer(root / folder)
+def write_video(
+    root: Path, folder: str, track: VideoTrack, samples: Sequence[Sample], fps: Fraction, per_segment: int = 3
+) -> MediaRendition:
+    """Each GOP a fragment, three to a segment."""
+    writer = Writer(root / folder)
     groups = gops(samples)
-    for at in range(0, len(groups), 3):
-        writer.add(groups[at : at + 3])
+    for at in range(0, len(groups), per_segment):
+        writer.add(groups[at : at + per_segment])
     init = writer.put("init.mp4", init_segment(track))
     return MediaRendition(
         folder,
@@ -150,15 +158,15 @@ def write_audio(
     name: str,
     language: str,
     default: bool,
+    every: Fraction = Fraction(6),
 ) -> MediaRendition:
-    """Cut at the frame boundary nearest to every 6 s."""
-    writer = _Writer(root / folder)
-    cuts = [
-        round(n * 6 * track.timescale / AAC_FRAME) for n in range(len(samples) * AAC_FRAME // (6 * track.timescale) + 2)
-    ]
-    for start, end in zip(cuts, cuts[1:], strict=False):
-        if samples[start:end]:
-            writer.add([samples[start:end]])
+    """Cut at the frame boundary nearest to every 6 s, or whatever the video's segments last."""
+    writer = Writer(root / folder)
+    step = float(every * track.timescale / AAC_FRAME)
+    count = max(1, round(len(samples) / step + 0.49))
+    cuts = [*(round(number * step) for number in range(count)), len(samples)]
+    for start, end in pairwise(cuts):
+        writer.add([samples[start:end]])
     init = writer.put("init.mp4", init_segment(track))
     return MediaRendition(
         folder,
@@ -177,7 +185,7 @@ def write_audio(
 
 def write_text(root: Path, folder: str, seconds: float, language: str = "en") -> MediaRendition:
     """A cue a second, in segments of 6 s."""
-    writer = _Writer(root / folder)
+    writer = Writer(root / folder)
     for number, start in enumerate(range(0, round(seconds), 6)):
         end = min(start + 6, round(seconds))
         cues = "".join(f"{_clock(at)} --> {_clock(at + 0.9)}\nsecond {at}\n\n" for at in range(start, end))
@@ -194,7 +202,7 @@ def _clock(seconds: float) -> str:
 
 
 @dataclass
-class _Writer:
+class Writer:
     """Writes segments and remembers them as index entries."""
 
     root: Path
@@ -237,20 +245,37 @@ def write_playlists(
     return root / "master.m3u8"
 
 
-def package(root: Path, seconds: int = 12, fps: Fraction = Fraction(30), with_text: bool = True) -> Path:
-    """A whole film: two full-rate rungs and one at half rate, two languages in two audio groups, subtitles."""
+@dataclass(frozen=True)
+class Renditions:
+    """What a package is made of."""
+
+    videos: list[MediaRendition]
+    audios: list[MediaRendition]
+    texts: list[MediaRendition]
+
+    def write(self, root: Path) -> Path:
+        return write_playlists(root, self.videos, self.audios, self.texts)
+
+
+def renditions(root: Path, seconds: int = 12, fps: Fraction = Fraction(30), with_text: bool = True) -> Renditions:
+    """Media of a whole film: two full-rate rungs and one at half rate, two languages in two audio groups, subtitles."""
     frames = round(seconds * fps)
-    length = float(frames / fps)
+    length, every = float(frames / fps), 3 * round(2 * fps) / fps
     videos = [
         write_video(root, f"v{height}", *video(width, height, fps / slower, -(-frames // slower)), fps / slower)
         for width, height, slower in ((160, 96, 2), (240, 144, 1), (320, 192, 1))
     ]
     audios = [
         write_audio(
-            root, f"a-{kbps}-{code}", *audio(length, kbps, 2, code, hertz), f"a{kbps}", name, code, code == "en"
+            root, f"a-{kbps}-{code}", *audio(length, kbps, 2, code, hertz), f"a{kbps}", name, code, code == "en", every
         )
         for kbps in (128, 48)
         for code, name, hertz in (("en", "English", 440), ("sv", "Svenska", 330))
     ]
     texts = [write_text(root, "t0", length)] if with_text else []
-    return write_playlists(root, videos, audios, texts)
+    return Renditions(videos, audios, texts)
+
+
+def package(root: Path, seconds: int = 12, fps: Fraction = Fraction(30), with_text: bool = True) -> Path:
+    """The same with its playlists; answers the entry playlist."""
+    return renditions(root, seconds, fps, with_text).write(root)
