@@ -97,8 +97,11 @@ class Sky:
     def __init__(self, width: int, height: int) -> None:
         self._spare = _even(height / 9)
         chance = random.Random(1)
-        grain = [chance.random() for _ in range(width)]
-        self._rows = [_sky_row(width, y / (height * 0.75), grain) for y in range(height + self._spare)]
+        grain = [chance.random() for _ in range(2 * width)]
+        starts = [chance.randrange(width) for _ in range(height + self._spare)]  # else the grain stands in columns
+        self._rows = [
+            _sky_row(width, y / (height * 0.75), grain[start : start + width]) for y, start in enumerate(starts)
+        ]
 
     def draw(self, canvas: Canvas, seconds: float) -> None:
         first = _even(self._spare * (0.5 - 0.5 * math.cos(seconds / 4)))
