@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import threading
+import time
 import traceback
 from typing import Any, BinaryIO
 
@@ -18,6 +19,7 @@ from packager import lockdown
 from packager.errors import PackagerError
 
 TASKS = ("probe", "chunk", "audio", "stills")
+ALIVE_S = 1.0
 
 
 class Emitter:
@@ -25,6 +27,13 @@ class Emitter:
 
     def __init__(self, out: BinaryIO) -> None:
         self._out, self._lock = out, threading.Lock()
+        self._alive = time.monotonic()
+
+    def alive(self) -> None:
+        """Say now and then that work goes on although there is nothing to show: reading a long file, decoding up to a chunk's start."""
+        if time.monotonic() - self._alive > ALIVE_S:
+            self._alive = time.monotonic()
+            self("alive")
 
     def __call__(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
         header = json.dumps({"kind": kind, "size": len(payload), **fields}, separators=(",", ":")).encode()

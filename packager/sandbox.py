@@ -5,9 +5,10 @@ A child that makes no progress for `stall_s`, crashes, or breaks the framing cos
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import selectors
+import select
 import signal
 import subprocess
 import sys
@@ -17,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from packager.errors import ERRORS, Cancelled, EncodeFailed
+from packager.errors import ERRORS, Cancelled, EncodeFailed, PackagerError
 
 POLL_S = 0.25
-MAX_HEADER = 64 << 20  # a probe's packet index for a long film is a few megabytes of JSON
+MAX_HEADER = 128 << 20  # a probe's packet index is some 10 bytes a frame: 50 MB for a day at 60 fps
+MAX_PAYLOAD = 256 << 20  # a segment of the largest rung is under 20 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def run(
         try:
             _ask(child, {**request, "task": task, "memory_bytes": limits.memory_bytes, "cpu_s": limits.cpu_s})
             yield from _messages(child, limits, cancelled)
-            _judge(child.wait(), stderr)
+            _judge(_ended(child, limits.stall_s), stderr)
         finally:
             child.kill()
             child.wait()
@@ -70,26 +72,45 @@ def _start(stderr: IO[bytes]) -> subprocess.Popen[bytes]:
 
 def _ask(child: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
     assert child.stdin
-    try:
-        child.stdin.write(json.dumps(request).encode())
-        child.stdin.close()
-    except BrokenPipeError:
-        pass  # it died already; its exit status says why
+    with contextlib.suppress(BrokenPipeError), child.stdin as pipe:  # if it died already, its exit status says why
+        pipe.write(json.dumps(request).encode())
 
 
 def _messages(child: subprocess.Popen[bytes], limits: Limits, cancelled: Callable[[], bool]) -> Iterator[Message]:
     assert child.stdout
     reader = _Reader(child.stdout.fileno(), limits.stall_s, cancelled)
     while header := reader.line():
-        fields = json.loads(header)
-        payload = reader.exactly(fields.pop("size"))
+        kind, size, fields = _parsed(header)
+        payload = reader.exactly(size)
         if payload is None:
             return  # it died in mid-message; its exit status says how
-        message = Message(fields.pop("kind"), fields, payload)
-        if message.kind == "error":
-            kind = ERRORS.get(fields["type"], EncodeFailed)
-            raise kind(fields["code"], fields["title"], fields["detail"])
-        yield message
+        if kind == "error":
+            raise _reported(fields)
+        if kind != "alive":
+            yield Message(kind, fields, payload)
+
+
+def _parsed(header: bytes) -> tuple[str, int, dict[str, Any]]:
+    """A child that was taken over may send anything: it must not get further than one failed attempt."""
+    try:
+        fields = json.loads(header)
+        kind, size = fields.pop("kind"), fields.pop("size")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise nonsense("a message without a readable header") from error
+    if not isinstance(kind, str) or not isinstance(size, int) or not 0 <= size <= MAX_PAYLOAD:
+        raise nonsense("a message of impossible size")
+    return kind, size, fields
+
+
+def _reported(fields: dict[str, Any]) -> PackagerError:
+    kind = ERRORS.get(str(fields.get("type")), EncodeFailed)
+    code, title, detail = (str(fields.get(name, "unknown"))[:1000] for name in ("code", "title", "detail"))
+    return kind(code, title, detail)
+
+
+def nonsense(what: str) -> EncodeFailed:
+    """The error for a child that doesn't keep to the protocol."""
+    return EncodeFailed("decoder_failed", "The decoder failed", f"It sent {what}.")
 
 
 class _Reader:
@@ -98,14 +119,17 @@ class _Reader:
     def __init__(self, fd: int, stall_s: float, cancelled: Callable[[], bool]) -> None:
         self._fd, self._stall_s, self._cancelled = fd, stall_s, cancelled
         self._buffer = bytearray()
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(fd, selectors.EVENT_READ)
+        self._poll = select.poll()  # unlike select(2) it takes any descriptor number, unlike epoll it needs none
+        self._poll.register(fd, select.POLLIN)
 
     def line(self) -> bytes:
+        """The next line without its end, b"" at the end of the stream."""
         seen = 0
         while (end := self._buffer.find(b"\n", seen)) < 0:
             seen = len(self._buffer)
-            if seen > MAX_HEADER or not self._more():
+            if seen > MAX_HEADER:
+                raise nonsense("a header without end")
+            if not self._more():
                 return b""
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
@@ -121,7 +145,7 @@ class _Reader:
 
     def _more(self) -> bool:
         waited = 0.0
-        while not self._selector.select(POLL_S):
+        while not self._poll.poll(POLL_S * 1000):
             waited += POLL_S
             self._check(waited)
         self._check(0)
@@ -133,11 +157,20 @@ class _Reader:
         if self._cancelled():
             raise Cancelled
         if waited >= self._stall_s:
-            raise EncodeFailed(
-                "stalled",
-                "The decoder made no progress",
-                f"Nothing happened for {self._stall_s:.0f} seconds, so it was stopped.",
-            )
+            raise _stalled(self._stall_s)
+
+
+def _stalled(seconds: float) -> EncodeFailed:
+    detail = f"Nothing happened for {seconds:.0f} seconds, so it was stopped."
+    return EncodeFailed("stalled", "The decoder made no progress", detail)
+
+
+def _ended(child: subprocess.Popen[bytes], patience_s: float) -> int:
+    """Its exit status; it has closed its output, so it is about to end or hangs."""
+    try:
+        return child.wait(patience_s)
+    except subprocess.TimeoutExpired as error:
+        raise _stalled(patience_s) from error
 
 
 def _judge(status: int, stderr: IO[bytes]) -> None:
@@ -146,6 +179,6 @@ def _judge(status: int, stderr: IO[bytes]) -> None:
     stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 2000))
     last = (stderr.read().decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     if status < 0:
-        name = signal.Signals(-status).name
+        name = signal.strsignal(-status) or f"signal {-status}"
         raise EncodeFailed("decoder_crashed", "The decoder crashed", f"It was ended by {name} ({last}).")
     raise EncodeFailed("decoder_failed", "The decoder failed", last)
