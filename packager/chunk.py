@@ -38,7 +38,7 @@ def run(request: dict[str, Any], emit: Emitter) -> None:
     assert plan
     chunk = plan.chunks[request["chunk"]]
     rungs = [rung for rung in plan.rungs if rung.name in request["rungs"]]
-    decoder = Decoder(request["path"], plan.index)
+    decoder = Decoder(request["path"], plan.index, alive=emit.alive)
     _feed(_laid(decoder, plan, chunk), _start(rungs, plan, chunk, emit), chunk, emit)
     emit("done", damaged=decoder.damaged)
 
@@ -76,16 +76,8 @@ def _shown(decoder: Decoder, plan: VideoPlan, chunk: Chunk) -> Iterator[Timed]:
 
 
 def _covering(decoder: Decoder, chunk: Chunk, start: Fraction) -> Iterator[Timed]:
-    """Frames from the seek point; when the container can't seek that precisely, from the first byte."""
-    frames = decoder.frames(chunk.seek if chunk.number else None)
-    first = next(frames, None)
-    if chunk.number and (first is None or first[0] > start):
-        frames.close()  # type: ignore[attr-defined]  # every generator has close; Iterator doesn't say so
-        frames = decoder.frames(None)
-        first = next(frames, None)
-    if first:
-        yield first
-        yield from frames
+    """The first chunk is decoded from the first byte on, any other from a key frame not after its start."""
+    return decoder.frames_before(chunk.seek, start) if chunk.number else decoder.frames(None)
 
 
 def _through(filters: Filters, timed: Timed) -> Iterator[Timed]:

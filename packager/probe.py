@@ -7,8 +7,10 @@ one decoded frame of the chosen track and the first of each audio track.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 import av
@@ -23,13 +25,19 @@ from packager import languages
 from packager.child import Emitter
 from packager.errors import SourceRefused
 from packager.facts import AudioFacts, Colour, SourceFacts, TextFacts, VideoFacts
-from packager.source import MAX_STREAMS, open_source, prepare_decoder
+from packager.source import MAX_STREAMS, decoded, open_source, packets, prepare_decoder
 
 MAX_DURATION_S = 24 * 3600
 MAX_PACKETS = 20_000_000
-MAX_CUES = 100_000
+MAX_CUES, MAX_CUE_TEXT, MAX_CHAPTERS = (
+    20_000,
+    4_000_000,
+    1000,
+)  # of the whole file; an opera's subtitles are 3,000 cues and 200 kB
 TEXT_CODECS = {"mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text"}
+LOOK_AT = 200  # packets of a track without one that decodes: the track is taken for undecodable
 SHORTFALL = Fraction(5, 100)
+NOTED_S = Fraction(1, 5)  # a smaller shortfall is what containers round
 
 
 class _Track:
@@ -40,10 +48,11 @@ class _Track:
         self.keys: list[int] = []
         self.last, self.last_duration = -(1 << 63), 0
         self.cues: list[tuple[float, float, str]] = []
+        self.text = 0  # characters in them
 
 
 def run(request: dict[str, Any], emit: Emitter) -> None:
-    facts = probe(request["path"])
+    facts = probe(request["path"], emit.alive)
     emit("facts", facts=_plain(asdict(facts)))
 
 
@@ -56,7 +65,7 @@ def _plain(value: Any) -> Any:
     return f"{value.numerator}/{value.denominator}" if isinstance(value, Fraction) else value
 
 
-def probe(path: str) -> SourceFacts:
+def probe(path: str, alive: Callable[[], None] = lambda: None) -> SourceFacts:
     """Read everything a plan needs. Raises SourceRefused when there is nothing to publish or the file is cut off."""
     if os.path.getsize(path) == 0:
         raise SourceRefused(
@@ -65,29 +74,36 @@ def probe(path: str) -> SourceFacts:
     notes: list[str] = []
     with open_source(path) as container:
         _refuse_bombs(container)
-        tracks = _demux(container)
-        _refuse_truncated(container, tracks)
-        declared = (container.duration or 0) / 1_000_000
-        audio = tuple(a for s in container.streams.audio if (a := _audio(path, s, tracks, notes)))
-        text = tuple(t for s in container.streams.subtitles if (t := _text(s, tracks.get(s.index), notes)))
-        video = _best_video(path, container, tracks, notes)
-        cover = next((s.index for s in container.streams.video if s.disposition & Disposition.attached_pic), None)
-        chapters = tuple(
-            (
-                float(c["start"] * c["time_base"]),
-                float(c["end"] * c["time_base"]),
-                str(c["metadata"].get("title", ""))[:200],
-            )
-            for c in container.chapters()
-            if c["time_base"]
+        tracks = _demux(container, alive)
+        _refuse_truncated(container, tracks, notes)
+        facts = SourceFacts(
+            container=container.format.name,
+            duration=(container.duration or 0) / 1_000_000,
+            audio=tuple(a for s in container.streams.audio if (a := _audio(path, s, tracks, notes))),
+            text=tuple(t for s in container.streams.subtitles if (t := _text(s, tracks.get(s.index), notes))),
+            video=_best_video(path, container, tracks, notes),
+            cover=next((s.index for s in container.streams.video if s.disposition & Disposition.attached_pic), None),
+            chapters=_chapters(container),
+            notes=tuple(notes),
         )
-        if not video and not audio:
-            raise SourceRefused(
-                "nothing_to_play",
-                "There is nothing to play",
-                " ".join(notes) or "The file has neither a picture nor sound.",
-            )
-        return SourceFacts(container.format.name, declared, video, audio, text, chapters, cover, tuple(notes))
+    _refuse_unplayable(facts)
+    return facts
+
+
+def _refuse_unplayable(facts: SourceFacts) -> None:
+    if not facts.video and not facts.audio:
+        why = " ".join(facts.notes) or "The file has neither a picture nor sound."
+        raise SourceRefused("nothing_to_play", "There is nothing to play", why)
+    if facts.end - facts.start > MAX_DURATION_S:
+        raise SourceRefused("too_long", "The film is too long", "Its time stamps span more than 24 hours.")
+
+
+def _chapters(container: InputContainer) -> tuple[tuple[float, float, str], ...]:
+    return tuple(
+        (float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"]), str(c["metadata"].get("title", ""))[:200])
+        for c in container.chapters()[:MAX_CHAPTERS]
+        if c["time_base"]
+    )  # fmt: skip
 
 
 def _refuse_bombs(container: InputContainer) -> None:
@@ -101,12 +117,13 @@ def _refuse_bombs(container: InputContainer) -> None:
         raise SourceRefused("too_long", "The film is too long", "It claims to last more than 24 hours.")
 
 
-def _demux(container: InputContainer) -> dict[int, _Track]:
+def _demux(container: InputContainer, alive: Callable[[], None]) -> dict[int, _Track]:
     tracks: dict[int, _Track] = {}
     count = 0
     try:
         for packet in container.demux():
             count += 1
+            alive()
             if count > MAX_PACKETS:
                 raise SourceRefused(
                     "too_many_packets", "The file is cut into too many pieces", f"It has over {MAX_PACKETS} packets."
@@ -125,43 +142,51 @@ def _note(tracks: dict[int, _Track], packet: av.Packet[Any]) -> None:
     if stamp is None or packet.is_discard or packet.size == 0:
         return
     track = tracks.setdefault(packet.stream_index, _Track())
+    if stamp > track.last:
+        track.last, track.last_duration = stamp, packet.duration or track.last_duration
     if isinstance(packet.stream, SubtitleStream):
-        _hear(track, packet)
+        _hear(tracks, track, packet)
         return
     track.pts.append(stamp)
     if packet.is_keyframe:
         track.keys.append(stamp)
-    if stamp > track.last:
-        track.last, track.last_duration = stamp, packet.duration or track.last_duration
 
 
-def _hear(track: _Track, packet: av.Packet[Any]) -> None:
-    if (
-        packet.stream.codec_context
-        and packet.stream.codec_context.name in TEXT_CODECS
-        and len(track.cues) < MAX_CUES
-        and packet.pts is not None
-    ):
-        start, text = float(packet.pts * packet.time_base), "\n".join(_dialogue(packet))
-        if text:
-            track.cues.append((start, start + float((packet.duration or 0) * packet.time_base), text))
+def _hear(tracks: dict[int, _Track], track: _Track, packet: av.Packet[Any]) -> None:
+    """Cues are kept in memory and repeated in each segment they touch, so how much of them there may be is bounded for the whole file."""
+    context = packet.stream.codec_context
+    if not context or context.name not in TEXT_CODECS or packet.pts is None or packet.time_base is None:
+        return
+    if sum(len(t.cues) for t in tracks.values()) >= MAX_CUES or sum(t.text for t in tracks.values()) >= MAX_CUE_TEXT:
+        return
+    start, text = float(packet.pts * packet.time_base), "\n".join(_dialogue(packet))
+    if text:
+        track.text += len(text)
+        track.cues.append((start, start + float((packet.duration or 0) * packet.time_base), text))
 
 
-def _refuse_truncated(container: InputContainer, tracks: dict[int, _Track]) -> None:
+def _refuse_truncated(container: InputContainer, tracks: dict[int, _Track], notes: list[str]) -> None:
     """A file whose index promises more than its bytes hold was cut off; publishing half a film silently would be worse than refusing."""
     for stream in container.streams:
-        track = tracks.get(stream.index)
-        if not isinstance(stream, VideoStream | AudioStream) or not stream.duration or not stream.time_base:
+        if not isinstance(stream, VideoStream | AudioStream) or stream.disposition & Disposition.attached_pic:
             continue
-        if stream.disposition & Disposition.attached_pic:
-            continue
-        promised = stream.duration * stream.time_base
-        found = (max(track.pts) + track.last_duration - min(track.pts)) * stream.time_base if track else Fraction(0)
-        if promised - found > max(Fraction(1), promised * SHORTFALL):
-            raise SourceRefused(
-                "truncated", "The file is cut off",
-                f"Its index promises {float(promised):.1f} s but the data ends after {float(found):.1f} s. Upload the whole file again.",
-            )  # fmt: skip
+        if stream.duration and stream.time_base:
+            track = tracks.get(stream.index)
+            found = (max(track.pts) + track.last_duration - min(track.pts)) * stream.time_base if track else Fraction(0)
+            _judge_length(stream.duration * stream.time_base, found, notes)
+    if container.format.name.startswith("matroska") and container.duration:  # it promises for the whole file only
+        bases = {stream.index: Fraction(stream.time_base or 0) for stream in container.streams}
+        ends = [(track.last + track.last_duration) * bases[index] for index, track in tracks.items()]
+        _judge_length(Fraction(container.duration, 1_000_000), max(ends, default=Fraction(0)), notes)
+
+
+def _judge_length(promised: Fraction, found: Fraction, notes: list[str]) -> None:
+    lost = promised - found
+    if lost > max(Fraction(1), promised * SHORTFALL):
+        detail = f"Its index promises {float(promised):.1f} s but the data ends after {float(found):.1f} s. Upload the whole file again."
+        raise SourceRefused("truncated", "The file is cut off", detail)
+    if lost > NOTED_S:
+        notes.append(f"The last {float(lost):.1f} s that the file's index promises are missing.")
 
 
 def _best_video(path: str, container: InputContainer, tracks: dict[int, _Track], notes: list[str]) -> VideoFacts | None:
@@ -169,11 +194,11 @@ def _best_video(path: str, container: InputContainer, tracks: dict[int, _Track],
     pictures = [
         s for s in container.streams.video if not s.disposition & Disposition.attached_pic and s.index in tracks
     ]
-    pictures.sort(key=lambda s: (-s.width * s.height, s.index))
+    pictures.sort(key=lambda s: (-_pixels(s), s.index))
     for position, stream in enumerate(pictures):
         if facts := _video(path, stream, tracks[stream.index]):
             notes += [
-                f"Video track {s.index} ({s.width}x{s.height}) was left out: track {stream.index} is larger."
+                f"Video track {s.index} was left out: track {stream.index} is larger or comes first."
                 for s in pictures[position + 1 :]
             ]
             return facts
@@ -181,8 +206,13 @@ def _best_video(path: str, container: InputContainer, tracks: dict[int, _Track],
     return None
 
 
+def _pixels(stream: VideoStream) -> int:
+    """0 for a codec that FFmpeg has no decoder for."""
+    return stream.width * stream.height if stream.codec_context else 0
+
+
 def _video(path: str, stream: VideoStream, track: _Track) -> VideoFacts | None:
-    frame = _first_frame(path, stream.index)
+    frame = _first_frame(path, stream.index) if stream.codec_context and track.pts else None
     if frame is None or not stream.time_base:
         return None
     pts = sorted(set(track.pts))
@@ -193,7 +223,7 @@ def _video(path: str, stream: VideoStream, track: _Track) -> VideoFacts | None:
         width=frame.width,
         height=frame.height,
         sample_aspect=_aspect(stream),
-        rotation=-frame.rotation % 360,
+        rotation=round(-frame.rotation / 90) * 90 % 360,
         pixel_format=frame.format.name,
         interlaced=frame.interlaced_frame,
         colour=Colour(
@@ -219,8 +249,6 @@ def _first_frame(path: str, index: int) -> av.VideoFrame | None:
     with open_source(path) as container:
         stream = container.streams[index]
         assert isinstance(stream, VideoStream)
-        if stream.codec_context is None:
-            return None
         prepare_decoder(stream, threads=1)
         frame: av.VideoFrame | None = _first(container, stream)
         return frame
@@ -228,41 +256,38 @@ def _first_frame(path: str, index: int) -> av.VideoFrame | None:
 
 def _first(container: InputContainer, stream: VideoStream | AudioStream) -> Any:
     """The first frame that decodes within the first 200 packets, else None."""
-    for count, packet in enumerate(container.demux(stream)):
-        try:
-            if frames := packet.decode():
-                return frames[0]
-        except av.error.FFmpegError:
-            pass
-        if count > 200:
-            break
+    for packet in islice(packets(container, stream), LOOK_AT):
+        if frames := decoded(packet):
+            return frames[0]
     return None
 
 
 def _audio(path: str, stream: AudioStream, tracks: dict[int, _Track], notes: list[str]) -> AudioFacts | None:
-    track = tracks.get(stream.index)
-    if stream.codec_context is None or track is None or not _plays(path, stream.index):
+    track, base = tracks.get(stream.index), Fraction(stream.time_base or 0)
+    frame = _first_sound(path, stream.index) if stream.codec_context and track and track.pts and base else None
+    if frame is None or track is None:
         notes.append(f"Audio track {stream.index} could not be decoded and was left out.")
         return None
-    context, base = stream.codec_context, Fraction(stream.time_base or 1)
+    # An encoder's priming is in the packets but not in what is decoded from them.
+    start = min(track.pts) if frame.pts is None else frame.pts
     return AudioFacts(
         index=stream.index,
-        codec=context.name,
-        channels=context.channels,
-        sample_rate=context.sample_rate or 48000,
+        codec=stream.codec_context.name,
+        channels=frame.layout.nb_channels,
+        sample_rate=frame.sample_rate,
         language=languages.tag(stream.language),
         title=str(stream.metadata.get("title") or "")[:200],
         default=bool(stream.disposition & Disposition.default),
-        start=min(track.pts) * base,
-        end=(max(track.pts) + track.last_duration) * base,
+        start=start * base,
+        end=max(start + 1, max(track.pts) + track.last_duration) * base,
     )
 
 
-def _plays(path: str, index: int) -> bool:
+def _first_sound(path: str, index: int) -> Any:
     with open_source(path) as container:
         stream = container.streams[index]
         assert isinstance(stream, AudioStream)
-        return _first(container, stream) is not None
+        return _first(container, stream)
 
 
 def _text(stream: SubtitleStream, track: _Track | None, notes: list[str]) -> TextFacts | None:

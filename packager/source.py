@@ -7,13 +7,17 @@ the codec context.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from heapq import heappush, heappushpop
+from typing import Any
 
 import av
 import av.error
 import av.logging
+from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from packager.errors import SourceRefused
@@ -21,19 +25,24 @@ from packager.errors import SourceRefused
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,ogg,asf,mxf,flac,wav,mp3,aac,ac3,eac3"
 MAX_PIXELS = 8192 * 8192 // 2  # 8K with room; a 12000 x 12000 picture is a bomb
 MAX_STREAMS = 100
+REORDERED = 16  # H.264 and HEVC may show a frame at most this many frames after it was decoded
+# For demuxers whose seek lands where decoding can't start (MPEG-TS finds a packet, not a key frame): try again this many seconds earlier.
+STEPS_BACK_S = (0, 3, 15)
 
 
 def open_source(path: str) -> InputContainer:
     """Open a local file as media or raise SourceRefused with a sentence an editor understands."""
     av.logging.set_level(None)
+    # max_pixels here reaches the decoders that FFmpeg opens itself to find out about a stream, and only those.
+    limits = {"max_streams": str(MAX_STREAMS), "max_pixels": str(MAX_PIXELS)}
     try:
-        container = av.open(
+        return av.open(
             f"file:{path}",
-            options={"format_whitelist": FORMATS, "max_streams": str(MAX_STREAMS), "protocol_whitelist": "file"},
+            options={"format_whitelist": FORMATS, "protocol_whitelist": "file", **limits},
+            metadata_errors="replace",  # old files carry titles in any 8-bit code
         )
     except (av.error.FFmpegError, ValueError) as error:
         raise SourceRefused("not_media", "This is not a film we can read", _why(error)) from error
-    return container
 
 
 def _why(error: Exception) -> str:
@@ -51,30 +60,88 @@ def prepare_decoder(stream: VideoStream, threads: int = 0) -> None:
     context.options = {"max_pixels": str(MAX_PIXELS)}
 
 
+def packets(container: InputContainer, stream: VideoStream | AudioStream) -> Iterator[Packet[Any]]:
+    """A track's packets. What can't be read ends it, as the end of the file would: the probe has judged how much is there."""
+    try:
+        yield from container.demux(stream)
+    except av.error.FFmpegError as error:
+        _not_memory(error)
+
+
+def decoded(packet: Packet[Any]) -> list[Any] | None:
+    """A packet's frames; None when it is damaged."""
+    try:
+        return packet.decode()
+    except av.error.FFmpegError as error:
+        _not_memory(error)
+        return None
+
+
+def _not_memory(error: av.error.FFmpegError) -> None:
+    """Running out of memory is no damage to step over: the file asks for too much."""
+    if isinstance(error, MemoryError):
+        raise error
+
+
 class Decoder:
     """Frames of one video track in presentation order from near a point, with what couldn't be decoded counted instead of fatal."""
 
-    def __init__(self, path: str, index: int, threads: int = 0) -> None:
-        self._path, self._index, self._threads = path, index, threads
+    def __init__(self, path: str, index: int, threads: int = 0, alive: Callable[[], None] = lambda: None) -> None:
+        self._path, self._index, self._threads, self._alive = path, index, threads, alive
         self.damaged = 0
 
     def frames(self, seek: int | None) -> Iterator[tuple[Fraction, av.VideoFrame]]:
         """Yield (seconds, frame) from the key frame at or before `seek` (in the track's time base); None decodes from the first byte."""
         with open_source(self._path) as container:
             stream = container.streams[self._index]
-            assert isinstance(stream, VideoStream)
+            assert isinstance(stream, VideoStream) and stream.time_base
             prepare_decoder(stream, self._threads)
             if seek is not None:
                 container.seek(seek, stream=stream, backward=True)
-            assert stream.time_base is not None
-            for packet in container.demux(stream):
-                for frame in self._decode(packet):
-                    if frame.pts is not None:
-                        yield frame.pts * (frame.time_base or stream.time_base), frame
+            found = self._decode(container, stream)
+            yield from _in_order(found) if container.format.name == "avi" else found
 
-    def _decode(self, packet: av.Packet[VideoStream]) -> list[av.VideoFrame]:
-        try:
-            return packet.decode()
-        except av.error.InvalidDataError:
-            self.damaged += 1
-            return []
+    def frames_before(self, seek: int, start: Fraction) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+        """Like `frames`, but sure to begin with a frame not after `start` seconds if the track has one: it seeks further back until it does."""
+        with open_source(self._path) as container:
+            base = container.streams[self._index].time_base
+        assert base
+        for back in [*(seek - int(step / base) for step in STEPS_BACK_S), None]:
+            damaged = self.damaged
+            frames = self.frames(back)
+            first = _first_or_none(frames)
+            if first and (first[0] <= start or back is None):
+                yield first
+                yield from frames
+                return
+            self.damaged = damaged
+
+    def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+        assert stream.time_base
+        for packet in packets(container, stream):
+            self._alive()
+            pictures = decoded(packet)
+            self.damaged += pictures is None
+            for frame in pictures or ():
+                if frame.pts is not None:
+                    yield frame.pts * (frame.time_base or stream.time_base), frame
+
+
+def _first_or_none(frames: Iterator[tuple[Fraction, av.VideoFrame]]) -> tuple[Fraction, av.VideoFrame] | None:
+    try:
+        return next(frames, None)
+    except av.error.FFmpegError:  # a container that can't seek at all
+        return None
+
+
+def _in_order(frames: Iterator[tuple[Fraction, av.VideoFrame]]) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    """AVI stores no presentation times and FFmpeg's guesses are shuffled, but the decoder shows frames in order: sort the times, not the frames."""
+    times: list[Fraction] = []
+    waiting: list[av.VideoFrame] = []
+    for time, frame in frames:
+        waiting.append(frame)
+        if len(waiting) > REORDERED:
+            yield heappushpop(times, time), waiting.pop(0)
+        else:
+            heappush(times, time)
+    yield from zip(sorted(times), waiting, strict=True)

@@ -18,7 +18,7 @@ from packager.facts import Colour
 from packager.ladder import even
 from packager.picture import Filters, prepared
 from packager.plan import Plan, VideoPlan
-from packager.source import Decoder, open_source
+from packager.source import Decoder, decoded, open_source, packets, prepare_decoder
 
 CANDIDATES = (Fraction(1, 10), Fraction(1, 4), Fraction(2, 5), Fraction(3, 5))
 LONGEST_SIDE = 1280
@@ -44,12 +44,8 @@ def _at(path: str, plan: VideoPlan, share: Fraction) -> av.VideoFrame | None:
     with open_source(path) as container:
         base = container.streams[plan.index].time_base
     assert base
-    filters = prepared(plan)
-    for _, frame in Decoder(path, plan.index).frames(int(seconds / base)):
-        assert frame.time_base
-        for picture in _all(filters, frame):
-            return picture
-    return None
+    frame = next((frame for _, frame in Decoder(path, plan.index).frames_before(int(seconds / base), seconds)), None)
+    return next(_all(prepared(plan), frame), None) if frame else None
 
 
 def _all(filters: Filters, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
@@ -66,14 +62,16 @@ def _detail(frame: av.VideoFrame) -> float:
 
 
 def _cover(path: str, index: int | None) -> av.VideoFrame | None:
-    """An audio file's attached picture."""
+    """An audio file's attached picture, if it can be decoded: no film fails for want of a cover."""
     if index is None:
         return None
     with open_source(path) as container:
         stream = container.streams[index]
-        assert isinstance(stream, VideoStream)
-        stream.codec_context.options = {"max_pixels": str(4096 * 4096)}
-        return next((_sized(frame) for packet in container.demux(stream) for frame in packet.decode()), None)
+        if not isinstance(stream, VideoStream) or stream.codec_context is None:
+            return None
+        prepare_decoder(stream, threads=1)
+        found = (frame for packet in packets(container, stream) for frame in decoded(packet) or ())
+        return next((_sized(frame) for frame in found), None)
 
 
 def _sized(frame: av.VideoFrame) -> av.VideoFrame:
