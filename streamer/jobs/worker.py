@@ -114,7 +114,7 @@ def _work(services: Services) -> bool:
     worker = None
     try:
         worker = _hire(services, connection)
-        worker.work(with_scheduler=False)
+        worker.work(logging_level="WARNING", with_scheduler=False)  # what matters is logged by us
     except redis.RedisError as error:
         log.warning("waiting for Redis", error=str(error))
     finally:
