@@ -2,7 +2,7 @@
 
 No SQL, no framework and, except for the entry playlist, no Redis: a request is one regular expression over the path that is served, a
 remembered signature, and bytes that are already in memory or in the page cache. Every refusal is problem+json that nobody may store; it
-says no more of a token than its genuine owner may know. The order is: path, signature, time, rung, kill, method of the object.
+says no more of a token than its genuine owner may know. The order is: method, path, signature, rung, time, kill, object.
 
 HTTP is RFC 9110: GET, HEAD and OPTIONS, strong ETags, conditions, one range of media. Playlists are compressed when the client asks for
 it and are always sent whole.
