@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE = ROOT / "samples" / "sample.mp4"
+SAMPLE, MAKER = ROOT / "samples" / "sample.mp4", ROOT / "samples" / "make.py"
 EMAIL = "editor@example.org"
 READY_S, DONE_S = 60, 4 * 3600
 PIECE = 1 << 20
@@ -41,6 +41,7 @@ class DemoFailed(Exception):
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the way that stops the server
     arguments = _arguments()
     film = arguments.film or _sample()
     if not film.is_file():
@@ -72,8 +73,8 @@ def _fail(sentence: str) -> NoReturn:
 
 
 def _sample() -> Path:
-    if not SAMPLE.exists():
-        subprocess.run([sys.executable, str(ROOT / "samples" / "make.py"), "--out", str(SAMPLE)], check=True)
+    if not SAMPLE.exists() or SAMPLE.stat().st_mtime < MAKER.stat().st_mtime:
+        subprocess.run([sys.executable, str(MAKER), "--out", str(SAMPLE)], check=True)
     return SAMPLE
 
 
@@ -244,11 +245,15 @@ def _upload(server: Server, film: Path, key: str, bars: Progress) -> str:
                 yield piece
                 bars.advance(task, len(piece))
 
-    query = f"filename={quote(film.name)}&title={quote(film.stem)}&policy=public"
+    query = f"filename={quote(film.name)}&title={quote(_title(film))}&policy=public"
     status, answer = server.answer("POST", f"/api/v1/uploads?{query}", key, pieces(), size)
     if status != 201:
         raise DemoFailed(f"the upload was refused with {status}: {answer.get('detail') or answer}")
     return str(answer["asset"]["id"])
+
+
+def _title(film: Path) -> str:
+    return "The counting hills" if film == SAMPLE else film.stem
 
 
 def _play(url: str) -> None:
