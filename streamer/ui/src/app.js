@@ -5,14 +5,14 @@ import HSDropdown from 'preline/plugins/dropdown-non-auto';
 import { asset } from './pages/asset.js';
 import { library } from './pages/library.js';
 import { upload } from './pages/upload.js';
-import { confirmation, copier, theme, toasts } from './pages/parts.js';
+import { copier, percent, theme, toasts } from './pages/parts.js';
 
 Alpine.data('theme', theme);
 Alpine.data('toasts', toasts);
 Alpine.data('copier', copier);
-Alpine.data('confirmation', confirmation);
 Alpine.data('library', library);
 Alpine.data('upload', upload);
 Alpine.data('asset', asset);
+Alpine.directive('percent', percent);
 Alpine.start();
 HSDropdown.autoInit();

@@ -135,7 +135,6 @@ function face(found) {
     cancelled: found.processing === 'cancelled',
     playable: found.playable,
     canRetry: found.processing === 'cancelled' || Boolean(found.error?.retryable),
-    waiting: !(found.progress?.percent > 0),
     percent: found.progress?.percent ?? 0,
     progress: progressWords(found),
     speed: found.progress?.speed ? `${found.progress.speed.toFixed(1)} times real time` : '',

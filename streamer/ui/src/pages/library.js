@@ -95,7 +95,6 @@ function face(asset) {
     hasPoster: Boolean(asset.poster_url),
     working,
     failed: asset.processing === 'errored',
-    waiting: working && !(asset.progress?.percent > 0),
     percent: asset.progress?.percent ?? 0,
     progress: progressWords(asset),
     length: working ? '' : clock(asset.duration_s),

@@ -54,10 +54,11 @@ export function copier() {
   };
 }
 
-/** A dialog named `question` in the same element: ask opens it, close puts it away. */
-export function confirmation() {
-  return {
-    ask() { this.$refs.question.showModal(); },
-    close() { this.$refs.question.close(); },
-  };
+/** x-percent on a <progress>: how far it is, or that nobody knows yet (x-bind:value would say 0 for that). */
+export function percent(bar, { expression }, { evaluateLater, effect }) {
+  const read = evaluateLater(expression);
+  effect(() => read((value) => {
+    if (value > 0) bar.value = value;
+    else bar.removeAttribute('value');
+  }));
 }

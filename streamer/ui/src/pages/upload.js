@@ -14,6 +14,7 @@ export function upload() {
   return {
     rows: [],
     over: false,
+    policy: 'private',
 
     init() {
       watcher = new Watcher(() => this.follow());
@@ -37,7 +38,7 @@ export function upload() {
 
     add(files) {
       const limit = Number(this.$root.dataset.maxBytes || 0);
-      for (const file of files) this.rows.push(newRow((made += 1), file, limit, transfers));
+      for (const file of files) this.rows.push(newRow((made += 1), file, limit, this.policy, transfers));
       this.pump();
     },
 
@@ -56,7 +57,7 @@ export function upload() {
       transfer.xhr = xhr;
       transfer.rate = 0;
       transfer.seen = { at: performance.now(), loaded: 0 };
-      const query = new URLSearchParams({ filename: row.name });
+      const query = new URLSearchParams({ filename: row.name, policy: row.policy });
       xhr.open('POST', `/api/v1/uploads?${query}`);
       xhr.setRequestHeader('content-type', 'application/octet-stream');
       xhr.setRequestHeader('x-csrf-token', csrfToken());
@@ -133,9 +134,9 @@ export function upload() {
   };
 }
 
-function newRow(id, file, limit, transfers) {
+function newRow(id, file, limit, policy, transfers) {
   transfers.set(id, { file, xhr: null });
-  const row = { id, name: file.name, size: bytes(file.size), percent: 0, assetId: '', href: '', cancelLabel: `Cancel ${file.name}`, removeLabel: `Remove ${file.name} from this list` };
+  const row = { id, policy, name: file.name, size: bytes(file.size), percent: 0, assetId: '', href: '', cancelLabel: `Cancel ${file.name}`, removeLabel: `Remove ${file.name} from this list` };
   if (!file.size) {
     set(row, 'failed', 'This file is empty.');
     row.canRetry = false;

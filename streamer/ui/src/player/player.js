@@ -19,6 +19,7 @@ export class Player {
   #starts = false;
   #decoderTries = 0;
   #reopened = 0;
+  #reopening = false;
 
   constructor(root) {
     this.#root = root;
@@ -78,7 +79,7 @@ export class Player {
       xhrSetup: (xhr, url) => xhr.open('GET', this.#session.current(url), true),
     };
     this.#video.src = this.#session.manifestUrl;
-    queueMicrotask(() => this.#video.api?.on(Hls.Events.ERROR, (_, data) => { if (data.fatal) this.#fault(data); }));
+    queueMicrotask(() => this.#video.api?.on(Hls.Events.ERROR, (_, data) => this.#fault(data)));
     this.#show('ready');
     if (this.#starts) this.#start();
   }
@@ -104,25 +105,29 @@ export class Player {
     else this.#fail(refusalWords(refused));
   }
 
-  /** A fatal fault of hls.js: a refused token gets a fresh session, a decoder another try, anything else words. */
+  /** A fault of hls.js. A refused token gets a fresh session at once; of the rest only fatal ones matter: a decoder gets another try,
+      anything else words. */
   #fault(data) {
     const refused = [401, 403].includes(data.response?.code);
-    if (refused && this.#reopened < FRESH_SESSIONS) {
-      this.#reopened += 1;
-      this.#reopen();
-    } else if (data.type === Hls.ErrorTypes.MEDIA_ERROR && this.#decoderTries < DECODER_TRIES) {
+    if (refused && this.#reopening) return;
+    if (refused && this.#reopened < FRESH_SESSIONS) this.#reopen();
+    else if (!data.fatal) return;
+    else if (data.type === Hls.ErrorTypes.MEDIA_ERROR && this.#decoderTries < DECODER_TRIES) {
       this.#decoderTries += 1;
       this.#video.api.recoverMediaError();
     } else this.#fail(faultWords(data));
   }
 
   async #reopen() {
+    this.#reopening = true;
+    this.#reopened += 1;
     try {
       await this.#openSession();
       this.#video.api?.startLoad(this.#video.currentTime);
     } catch (refused) {
       this.#refused(refused);
     }
+    this.#reopening = false;
   }
 
   #restart() {

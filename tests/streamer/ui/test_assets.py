@@ -1,0 +1,51 @@
+import json
+import re
+from pathlib import Path
+
+from streamer.ui import asset, assets
+
+UI = Path(assets.__file__).parent
+
+
+def test_every_built_file_is_there_under_a_name_that_tells_its_content() -> None:
+    for plain, hashed in assets.manifest().items():
+        stem, _, ending = plain.rpartition(".")
+        assert re.fullmatch(rf"{re.escape(stem)}-[0-9a-f]{{10}}\.{ending}", hashed)
+        assert (assets.FOLDER / hashed).is_file()
+    assert asset("player.js") == f"/static/{assets.manifest()['player.js']}"
+
+
+def test_nothing_else_is_shipped_but_the_licences() -> None:
+    shipped = {path.name for path in assets.FOLDER.iterdir()}
+    assert shipped == {*assets.manifest().values(), "manifest.json", "THIRD-PARTY.txt"}
+
+
+def test_the_licences_name_every_library_and_attribute_preline() -> None:
+    text = (assets.FOLDER / "THIRD-PARTY.txt").read_text()
+    package = json.loads((UI / "package.json").read_text())
+    for name, version in {**package["dependencies"], "tailwindcss": package["devDependencies"]["tailwindcss"]}.items():
+        assert f"{name} {version}" in text
+    assert "https://github.com/htmlstreamofficial/preline" in text and "Preline UI Fair Use License" in text
+
+
+def test_the_lock_names_no_registry_and_versions_are_exact() -> None:
+    assert "registry" not in (UI / "package-lock.json").read_text()
+    package = json.loads((UI / "package.json").read_text())
+    for version in {**package["dependencies"], **package["devDependencies"]}.values():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+
+
+def test_no_template_has_inline_script_or_style() -> None:
+    root = UI.parent.parent
+    pages = [
+        *UI.glob("templates/**/*.html"),
+        *root.glob("streamer/site/templates/**/*.html"),
+        *root.glob("admin/templates/**/*.html"),
+    ]
+    assert len(pages) > 10
+    for page in pages:
+        text = page.read_text()
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?![^>]*\ssrc=)", text), page
+        assert not re.search(r"\|\s*safe", text.replace("shapes[name]|safe", "")), (
+            page
+        )  # our own icons alone are trusted markup
