@@ -50,7 +50,7 @@ class VideoFacts:
     @property
     def display_size(self) -> tuple[int, int]:
         """Width and height in square pixels after rotation."""
-        width, height = round(self.width * self.sample_aspect), self.height
+        width, height = max(1, round(self.width * self.sample_aspect)), self.height
         return (height, width) if self.rotation in (90, 270) else (width, height)
 
 

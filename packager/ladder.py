@@ -41,6 +41,7 @@ REFERENCE = (
 LOW = tuple({step.short: step for step in reversed(REFERENCE)}.values())[::-1]
 HIGH = tuple({step.short: step for step in REFERENCE}.values())
 BELOW_THE_TOP = (234, 360, 540, 720, 1080, 1440)
+LONGEST = 4096  # pixels: what H.264 decoders in hardware take; a panorama is made smaller as a whole
 APART = 1.15  # a rung nearer than this to the top would be a second encode of the same picture
 
 
@@ -61,7 +62,7 @@ class Rung:
 
 def rungs(width: int, height: int, rate: Fraction, *, max_short: int = 1080, threads: int = 2) -> tuple[Rung, ...]:
     """The rungs for a title shown at `width` x `height` square pixels and `rate` frames/s, largest first. Never upscales."""
-    short = min(width, height, max_short)
+    short = min(width, height, max_short, max(1, LONGEST * min(width, height) // max(width, height)))
     steps = [step for step in LOW if step.short in BELOW_THE_TOP and step.short * APART <= short]
     steps += [_between(LOW, short), _between(HIGH, short)] if short >= HD else [_between(HIGH, short)]
     halve = rate > HALF_RATE_ABOVE

@@ -20,6 +20,7 @@ from packager.timeline import Chunk, Grid
 FORMAT = 1  # raise it when the same plan would give other bytes
 AAC_FRAME, AUDIO_RATE = 1024, 48000
 BT709 = Colour(1, 1, 1, False)
+LONGEST_TRIM_S = Fraction(1, 20)  # of sound before the first frame: mostly an encoder's priming
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ ADAPTER: TypeAdapter[Plan] = TypeAdapter(Plan)
 
 def make(facts: SourceFacts, source_sha256: str, options: Options) -> Plan:
     """Decide everything about a film. Pure: the same facts and options always give the same plan."""
-    origin, end = facts.start, facts.end
+    origin, end = _origin(facts), facts.end
     notes = list(facts.notes)
     video = _video(facts.video, origin, end, options, notes) if facts.video else None
     duration = Fraction(video.grid.end, video.grid.timescale) if video else end - origin
@@ -115,17 +116,41 @@ def make(facts: SourceFacts, source_sha256: str, options: Options) -> Plan:
     return Plan(FORMAT, source_sha256, duration, origin, video, audio, facts.cover, tuple(notes))
 
 
+def _origin(facts: SourceFacts) -> Fraction:
+    """The film starts with its earliest track, but on a frame of the picture if that costs no more than LONGEST_TRIM_S of sound."""
+    if not facts.video:
+        return facts.start
+    late = _phase(facts.video, facts.start)
+    return facts.start + late if late <= LONGEST_TRIM_S else facts.start
+
+
+def _phase(video: VideoFacts, origin: Fraction) -> Fraction:
+    """Seconds from `origin` to the first frame of the picture's own rhythm; of a variable rate to its first frame."""
+    rate = timeline.constant_rate(video)
+    late = video.start - origin
+    return late % (1 / rate) if rate else late
+
+
+def _in_rhythm(video: VideoFacts, grid: Grid, origin: Fraction) -> Fraction:
+    """`origin` moved by at most half a frame, so that frames fall on slots: between two slots they would be dropped and doubled at random."""
+    if not grid.frame:
+        return origin
+    late = _phase(video, origin) % (1 / grid.rate)
+    return origin + (late if late * grid.rate <= Fraction(1, 2) else late - 1 / grid.rate)
+
+
 def _video(facts: VideoFacts, origin: Fraction, end: Fraction, options: Options, notes: list[str]) -> VideoPlan:
     grid = timeline.grid(facts, origin, end)
-    rungs = ladder.rungs(
-        *facts.display_size, grid.rate, max_short=options.max_short_side, threads=options.threads_per_rung
-    )
+    # Only a constant grid has its key frames on even slots, where half-rate rungs need them.
+    rate = grid.rate if grid.frame else min(grid.rate, ladder.HALF_RATE_ABOVE)
+    rungs = ladder.rungs(*facts.display_size, rate, max_short=options.max_short_side, threads=options.threads_per_rung)
+    start = _in_rhythm(facts, grid, origin)
     width, height = rungs[0].width, rungs[0].height
     colour = _colour(facts)
     notes += _video_notes(facts, grid, origin)
     return VideoPlan(
         index=facts.index,
-        origin=origin,
+        origin=start,
         width=height if facts.rotation in (90, 270) else width,
         height=width if facts.rotation in (90, 270) else height,
         rotation=facts.rotation,
@@ -134,7 +159,7 @@ def _video(facts: VideoFacts, origin: Fraction, end: Fraction, options: Options,
         colour=colour,
         grid=grid,
         rungs=rungs,
-        chunks=timeline.chunks(grid, facts, origin, segments_per_chunk=options.segments_per_chunk),
+        chunks=timeline.chunks(grid, facts, start, segments_per_chunk=options.segments_per_chunk),
     )
 
 

@@ -8,9 +8,10 @@ and a chunk is a run of whole segments.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 
 from packager.facts import VideoFacts
 from packager.ladder import HALF_RATE_ABOVE, MAX_RATE
@@ -18,10 +19,13 @@ from packager.ladder import HALF_RATE_ABOVE, MAX_RATE
 KEY_S, SEGMENT_S = 2, 6
 REORDER = 2
 LONGEST_SEGMENT_S = Fraction(13, 2)  # round(EXTINF) must not pass TARGETDURATION 6 (RFC 8216 4.3.3.1)
+SLOWEST = Fraction(4)  # slots a second; below it round(2 fps) strays too far from 2 s, so slower pictures are repeated
 VARIABLE_TIMESCALE = 90000
-LONGEST_HOLD_S = (
-    1  # a still stretch of a variable-rate source repeats its frame this often, so that key frames can be placed
-)
+# A still stretch of a variable-rate source repeats its frame this often: the longest step bounds how far decode and presentation times part.
+LONGEST_HOLD = VARIABLE_TIMESCALE // 2
+NEAR = (
+    VARIABLE_TIMESCALE // 10
+)  # a key frame may be this far from its multiple of KEY_S; farther, a frame is repeated there
 NATURAL_RATES = tuple(Fraction(n, d) for n, d in (
     (24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1),
     (12, 1), (25, 2), (15, 1), (15000, 1001), (10, 1), (120, 1), (120000, 1001), (100, 1),
@@ -49,7 +53,9 @@ class Grid:
     @property
     def rate(self) -> Fraction:
         """Frames per second; of a variable grid the mean."""
-        return Fraction(self.timescale, self.frame) if self.frame else Fraction(self.count * self.timescale, self.end)
+        if self.frame:
+            return Fraction(self.timescale, self.frame)
+        return min(MAX_RATE, Fraction(self.count * self.timescale, self.end))
 
     def delay(self, step: int) -> int:
         """Ticks by which a rung that takes every `step`-th slot decodes ahead of showing: x264's B pyramid reorders by two frames."""
@@ -59,7 +65,7 @@ class Grid:
     @property
     def tolerance(self) -> int:
         """How much later than its slot a frame may be stamped and still count as on time."""
-        return self.frame // 2 if self.frame else self.timescale // 480
+        return self.frame // 3 if self.frame else self.timescale // 480
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +90,31 @@ def constant_rate(video: VideoFacts) -> Fraction | None:
     fields = 2 if video.interlaced else 1
     if len(video.pts) < 2:
         return natural(video.rate) * fields
-    span = (video.pts[-1] - video.pts[0]) * video.time_base
-    rate = natural(Fraction(len(video.pts) - 1) / span)
-    slack = max(video.time_base, Fraction(1, 500))
-    start = video.pts[0] * video.time_base
-    even = all(abs(pts * video.time_base - start - i / rate) <= slack for i, pts in enumerate(video.pts))
-    return rate * fields if even else None
+    mean = Fraction(len(video.pts) - 1) / ((video.pts[-1] - video.pts[0]) * video.time_base)
+    # What the container says comes first: over a few frames the mean of rounded times is no customary rate.
+    fitting = (rate for rate in (natural(video.rate), natural(mean)) if _is_even(video, rate))
+    rate = next(fitting, None)
+    return rate * fields if rate else None
+
+
+def _is_even(video: VideoFacts, rate: Fraction) -> bool:
+    """In whole numbers, since a long film has millions of frames: (pts - first) * time_base against number / rate."""
+    tick = video.time_base.numerator * rate.numerator
+    step = rate.denominator * video.time_base.denominator
+    slack = max(video.time_base, Fraction(1, 500)) * video.time_base.denominator * rate.numerator
+    first, within = video.pts[0], int(slack)
+    return all(-within <= (pts - first) * tick - number * step <= within for number, pts in enumerate(video.pts))
 
 
 def natural(rate: Fraction) -> Fraction:
     """The customary rate within 0.05 %, else a near fraction with a small denominator."""
     nearest = min(NATURAL_RATES, key=lambda r: abs(r - rate))
-    return nearest if abs(nearest - rate) <= rate / 2000 else rate.limit_denominator(1001)
+    return nearest if abs(nearest - rate) <= rate / 2000 else max(Fraction(1, 1001), rate.limit_denominator(1001))
 
 
 def _constant(rate: Fraction, duration: Fraction) -> Grid:
-    rate /= -(-rate // MAX_RATE)  # 120 fps becomes 60, 100 becomes 50
+    rate = natural(rate / -(-rate // MAX_RATE))  # 120 fps becomes 60, 100 becomes 50
+    rate *= -(-SLOWEST // rate)
     timescale, frame = rate.numerator, rate.denominator
     while timescale < 1000:  # tiny timescales make players round badly
         timescale, frame = timescale * 1000, frame * 1000
@@ -107,52 +122,52 @@ def _constant(rate: Fraction, duration: Fraction) -> Grid:
     step = max(1, round(KEY_S * rate))
     step += step % 2 if rate > HALF_RATE_ABOVE else 0  # half-rate rungs share the key frames
     keys = tuple(range(0, count, step))
-    return Grid(
-        timescale,
-        frame,
-        (),
-        count,
-        count * frame,
-        keys,
-        _segments(keys, lambda slot: Fraction(slot) / rate, count / rate),
-    )
+    cuts = _segments(keys, lambda slot: Fraction(slot) / rate, count / rate)
+    return Grid(timescale, frame, (), count, count * frame, keys, cuts)
 
 
 def _variable(video: VideoFacts, origin: Fraction, end: Fraction) -> Grid:
-    total = round((end - origin) * VARIABLE_TIMESCALE)
-    shown = [round((pts * video.time_base - origin) * VARIABLE_TIMESCALE) for pts in video.pts]
-    times = _fill(_thin([t for t in shown if 0 < t < total]), total)
+    total = max(1, round((end - origin) * VARIABLE_TIMESCALE))
+    tick, zero = video.time_base * VARIABLE_TIMESCALE, origin * VARIABLE_TIMESCALE
+    shown = (round(pts * tick - zero) for pts in video.pts)
+    times = _fill(_thin(t for t in shown if 0 < t < total), total)
     if len(times) > 1 and total - times[-1] < VARIABLE_TIMESCALE // 100:
         times.pop()
-    keys = _keys(times)
+    keys = _keyed(times, total)
     cuts = _segments(keys, lambda slot: Fraction(times[slot], VARIABLE_TIMESCALE), Fraction(total, VARIABLE_TIMESCALE))
     return Grid(VARIABLE_TIMESCALE, 0, tuple(times), len(times), total, keys, cuts)
 
 
-def _thin(times: Sequence[int]) -> list[int]:
-    """Slots at 0 and at each time, never closer than 60 a second allows."""
-    least = VARIABLE_TIMESCALE // MAX_RATE.numerator - VARIABLE_TIMESCALE // 1000
-    kept = [0]
+def _thin(times: Iterable[int]) -> list[int]:
+    """Slots at 0 and at each time, but on the whole no more than 60 a second: each slot moves the time when the next is due."""
+    period, slack = VARIABLE_TIMESCALE // MAX_RATE.numerator, VARIABLE_TIMESCALE // 1000
+    kept, due = [0], period
     for time in times:
-        if time - kept[-1] >= least:
+        if time >= due - slack:
             kept.append(time)
+            due = max(due, time - slack) + period
     return kept
 
 
 def _fill(times: list[int], total: int) -> list[int]:
-    """Break stretches longer than LONGEST_HOLD_S into repeats."""
-    hold = LONGEST_HOLD_S * VARIABLE_TIMESCALE
+    """Break stretches much longer than LONGEST_HOLD into repeats."""
     filled: list[int] = []
     for time, following in zip(times, [*times[1:], total], strict=True):
-        filled += range(time, max(time + 1, following - hold // 2), hold)
+        filled += range(time, max(time + 1, following - LONGEST_HOLD // 2), LONGEST_HOLD)
     return filled
 
 
-def _keys(times: Sequence[int]) -> tuple[int, ...]:
-    """The first slot at or after each multiple of KEY_S."""
-    period = KEY_S * VARIABLE_TIMESCALE
-    wanted = range(0, times[-1] + 1, period)
-    return tuple(sorted({bisect_left(times, time) for time in wanted}))
+def _keyed(times: list[int], total: int) -> tuple[int, ...]:
+    """The slot nearest to each multiple of KEY_S; where none is near, one is added to `times`: segments must not drift past their length."""
+    wanted = []
+    for time in range(0, total - VARIABLE_TIMESCALE // 100, KEY_S * VARIABLE_TIMESCALE) or (0,):
+        after = bisect_left(times, time)
+        nearest = min(times[max(0, after - 1) : after + 1], key=lambda slot: abs(slot - time))
+        if abs(nearest - time) > NEAR:
+            times.insert(after, time)
+            nearest = time
+        wanted.append(nearest)
+    return tuple(bisect_left(times, time) for time in wanted)
 
 
 def _segments(keys: tuple[int, ...], seconds: Callable[[int], Fraction], total: Fraction) -> tuple[int, ...]:
@@ -180,5 +195,5 @@ def _chunk(grid: Grid, video: VideoFacts, origin: Fraction, number: int, segment
 
 def seek_point(video: VideoFacts, start: Fraction) -> int:
     """The last key frame at or before `start` seconds, in the track's time base; the first frame when there is none."""
-    position = bisect_right(video.key_pts, int(start / video.time_base)) - 1
+    position = bisect_right(video.key_pts, floor(start / video.time_base)) - 1
     return video.key_pts[position] if position >= 0 else video.pts[0]
