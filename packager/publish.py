@@ -155,6 +155,7 @@ def _package(
 ) -> Package:
     renditions = tuple(_facts(rendition) for rendition in made)
     notes = [*plan.notes, *([f"{damaged} damaged packets of the source were left out."] if damaged else [])]
+    notes += ["No poster could be made."] if not poster and (plan.video or plan.cover is not None) else []
     report = {
         "version": plan.version,
         "source": {
@@ -164,13 +165,20 @@ def _package(
         },
         "duration_s": float(plan.duration),
         "decisions": notes,
-        "chapters": [{"start_s": start, "end_s": end, "title": title} for start, end, title in facts.chapters],
+        "chapters": _chapters(facts, plan),
         "renditions": [{name: getattr(r, name) for name in RenditionFacts.__slots__} for r in renditions],
     }
     return Package(
         version=plan.version, prefix=prefix, master=MASTER, poster="poster.jpg" if poster else None, duration_s=float(plan.duration),
         width=made[0].width or None, height=made[0].height or None, renditions=renditions, report=report,
     )  # fmt: skip
+
+
+def _chapters(facts: SourceFacts, plan: Plan) -> list[dict[str, Any]]:
+    """On the film's own clock, which starts at 0 wherever the source's did."""
+    origin, end = float(plan.origin), float(plan.duration)
+    moved = [(max(0.0, start - origin), min(end, last - origin), title) for start, last, title in facts.chapters]
+    return [{"start_s": start, "end_s": last, "title": title} for start, last, title in moved if last > start]
 
 
 def _facts(rendition: MediaRendition) -> RenditionFacts:
