@@ -6,18 +6,19 @@ import contextlib
 import hashlib
 import re
 import secrets
+import struct
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from packager import fmp4
-from packager.errors import EncodeFailed
 from packager.index import ChunkIndex, IFrame, SegmentEntry
-from packager.sandbox import Message
+from packager.sandbox import Message, nonsense
 from storage.base import ObjectExists, ObjectStore, StorageError
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 PARALLEL_PUTS = 4
 INDEX = re.compile(r"(?P<rendition>[a-z0-9-]+)/(?P<chunk>\d{4,})\.json")
+SEGMENT = re.compile(r"[a-z0-9-]+/\d{4,}-[0-9a-f]{8}/\d{6,}\.m4s")
 
 
 def index_key(prefix: str, rendition: str, chunk: int) -> str:
@@ -28,6 +29,21 @@ def finished_chunks(store: ObjectStore, prefix: str) -> set[tuple[str, int]]:
     """(rendition, chunk) of every index under `prefix`."""
     names = (info.key.removeprefix(f"{prefix}/") for info in store.list(f"{prefix}/"))
     return {(match["rendition"], int(match["chunk"])) for name in names if (match := INDEX.fullmatch(name))}
+
+
+def sweep(store: ObjectStore, prefix: str) -> None:
+    """Remove segments that no index names: what attempts left that were killed or lost. Every chunk must have its index."""
+    segments, indexes = set(), []
+    for info in store.list(f"{prefix}/"):
+        name = info.key.removeprefix(f"{prefix}/")
+        if SEGMENT.fullmatch(name):
+            segments.add(name)
+        elif INDEX.fullmatch(name):
+            indexes.append(ChunkIndex.from_json(store.read(info.key)))
+    named = {f"{index.rendition}/{entry.uri}" for index in indexes for entry in index.segments}
+    for name in segments - named:
+        with contextlib.suppress(StorageError):
+            store.delete(f"{prefix}/{name}")
 
 
 class Attempt:
@@ -53,29 +69,29 @@ class Attempt:
 
     def take(self, message: Message) -> None:
         """Store an `init` or `segment` message of the child."""
-        rendition = message.fields["rendition"]
+        rendition = str(message.fields.get("rendition"))
         if rendition not in self._segments:
-            raise EncodeFailed(
-                "decoder_failed", "The encoder answered nonsense", f"It made {rendition}, which nobody asked for."
-            )
-        if message.kind == "init":
-            self._init(rendition, message)
-        else:
-            self._segment(rendition, message)
+            raise nonsense(f"{message.kind} of {rendition[:40]}, which nobody asked for")
+        try:
+            if message.kind == "init":
+                self._init(rendition, message)
+            else:
+                self._segment(rendition, message)
+        except (KeyError, TypeError, ValueError, IndexError, struct.error) as error:
+            raise nonsense(f"a broken {message.kind} of {rendition}") from error
 
     def _init(self, rendition: str, message: Message) -> None:
         uri = f"init-{hashlib.sha256(message.payload).hexdigest()[:12]}.mp4"
-        self._inits[rendition] = (uri, message.fields["timescale"], fmp4.codecs(message.payload))
+        self._inits[rendition] = (uri, int(message.fields["timescale"]), fmp4.codecs(message.payload))
         self._put(f"{rendition}/{uri}", message.payload, "video/mp4" if rendition.startswith("v") else "audio/mp4")
 
     def _segment(self, rendition: str, message: Message) -> None:
         fields, data = message.fields, message.payload
-        uri = f"{self._chunk:04d}-{self._name}/{fields['number']:06d}.m4s"
-        frames = tuple(IFrame(*frame) for frame in fields["iframes"])
+        number, start, duration = (int(fields[name]) for name in ("number", "start", "duration"))
+        uri = f"{self._chunk:04d}-{self._name}/{number:06d}.m4s"
+        frames = tuple(IFrame(int(offset), int(size), int(begin)) for offset, size, begin in fields["iframes"])
         digest = hashlib.sha256(data).hexdigest()
-        self._segments[rendition].append(
-            SegmentEntry(uri, fields["number"], fields["start"], fields["duration"], len(data), digest, frames)
-        )
+        self._segments[rendition].append(SegmentEntry(uri, number, start, duration, len(data), digest, frames))
         self._put(f"{rendition}/{uri}", data, "video/iso.segment")
 
     def _put(self, name: str, data: bytes, kind: str) -> None:
@@ -88,6 +104,9 @@ class Attempt:
 
     def commit(self) -> None:
         """All bytes are in storage: create the indexes. A rendition whose index exists already was won by another attempt."""
+        for rendition, segments in self._segments.items():
+            if not segments or rendition not in self._inits:
+                raise nonsense(f"nothing of {rendition}")
         for waiting in self._waiting:
             waiting.result()
         lost = [rendition for rendition in self._segments if not self._won(rendition)]

@@ -6,8 +6,10 @@ any point and started again with the same source and options, it finds the finis
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,8 +21,8 @@ from pydantic import TypeAdapter
 
 from packager import plan as planning
 from packager import sandbox
-from packager.attempt import Attempt, finished_chunks
-from packager.errors import SourceRefused
+from packager.attempt import IMMUTABLE, Attempt, finished_chunks, sweep
+from packager.errors import Cancelled, EncodeFailed, PackagerError, SourceRefused
 from packager.facts import SourceFacts
 from packager.plan import Options, Plan
 from packager.publish import Package, publish
@@ -29,6 +31,7 @@ from storage.base import ObjectExists, ObjectStore
 
 PROBE_LIMITS = sandbox.Limits(memory_bytes=2 << 30, cpu_s=1800)
 DEFAULTS = Options()
+HASH_BLOCK = 4 << 20
 FACTS: TypeAdapter[SourceFacts] = TypeAdapter(SourceFacts)
 
 
@@ -48,16 +51,22 @@ def probe(source: Path, *, cancelled: Callable[[], bool] = lambda: False) -> Sou
     _refuse_unreadable(source)
     for message in sandbox.run("probe", {"path": str(source.resolve())}, limits=PROBE_LIMITS, cancelled=cancelled):
         if message.kind == "facts":
-            return FACTS.validate_python(message.fields["facts"])
-    raise AssertionError("a probe ends in facts or in an error")
+            try:
+                return FACTS.validate_python(message.fields.get("facts"))
+            except ValueError as error:
+                raise sandbox.nonsense("facts that make no sense") from error
+    raise sandbox.nonsense("no facts")
 
 
 def _refuse_unreadable(source: Path) -> None:
     try:
+        if not stat.S_ISREG(source.stat().st_mode):  # opening a pipe would wait for ever
+            raise SourceRefused("no_such_file", "The file can't be opened", f"{source}: not a file.")
         with source.open("rb"):
             pass
-    except OSError as error:
-        raise SourceRefused("no_such_file", "The file can't be opened", f"{source}: {error.strerror}.") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SourceRefused("no_such_file", "The file can't be opened", f"{source}: {why}.") from error
 
 
 def encode(
@@ -72,25 +81,32 @@ def encode(
 ) -> Package:
     """Make a film's HLS package under `prefix` (or under what `prefix` answers to the version hash) and describe it.
 
-    Raises SourceRefused (final), EncodeFailed (worth another attempt), Cancelled, or storage's errors. Blocking; one child process at a time
+    Raises SourceRefused (final), EncodeFailed (worth another attempt), Cancelled, a plain PackagerError if `prefix` holds another plan's package,
+    or storage's errors. Blocking; one child process at a time
     works on the picture and one on the sound.
     """
     report(Progress("probing", 0.0))
     facts = probe(source, cancelled=cancelled)
-    plan = planning.make(facts, source_sha256 or _sha256(source), options)
+    plan = planning.make(facts, source_sha256 or _sha256(source, cancelled), options)
     place = prefix(plan.version) if callable(prefix) else prefix
     run = _Run(source.resolve(), store, place, plan, report, cancelled)
     run.remember_plan()
     damaged = run.encode()
     report(Progress("packaging", 99.0))
     package = publish(store, place, plan, facts, damaged, poster=run.poster)
+    sweep(store, place)
     report(Progress("packaging", 100.0, 0.0, playable=True))
     return package
 
 
-def _sha256(source: Path) -> str:
+def _sha256(source: Path, cancelled: Callable[[], bool]) -> str:
+    digest = hashlib.sha256()
     with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(HASH_BLOCK):
+            if cancelled():
+                raise Cancelled
+            digest.update(block)
+    return digest.hexdigest()
 
 
 class _Run:
@@ -114,10 +130,14 @@ class _Run:
         self.poster = False
 
     def remember_plan(self) -> None:
+        """Claim the prefix for this plan. What an earlier attempt at the same plan left is taken over; another film's is not."""
+        key, text = f"{self._prefix}/plan.json", self._plan.to_json()
         try:
-            self._store.put(f"{self._prefix}/plan.json", self._plan.to_json(), type="application/json", if_absent=True)
+            self._store.put(key, text, type="application/json", if_absent=True)
         except ObjectExists:
-            pass  # an earlier attempt's, and the same: its hash is in the address
+            if self._store.read(key) != text:
+                detail = f"{self._prefix} holds a package of another film, or of this one with other settings. Choose another place."
+                raise PackagerError("destination_taken", "The destination is taken", detail) from None
 
     def encode(self) -> int:
         """Everything that is not finished yet; the count of damaged packets."""
@@ -172,29 +192,28 @@ class _Run:
             self._meter.at(frames * planning.AAC_FRAME / planning.AUDIO_RATE)
 
     def _poster(self) -> None:
-        for message in sandbox.run("stills", self._request, cancelled=self._halt):
-            if message.kind == "poster":
-                self._store.put(
-                    f"{self._prefix}/poster.jpg",
-                    message.payload,
-                    type="image/jpeg",
-                    cache="public, max-age=31536000, immutable",
-                )
-                self.poster = True
+        """A film without a poster is better than none: what goes wrong here is left to the report."""
+        with contextlib.suppress(EncodeFailed, SourceRefused):
+            for message in sandbox.run("stills", self._request, cancelled=self._halt):
+                if message.kind == "poster":
+                    self._store.put(f"{self._prefix}/poster.jpg", message.payload, type="image/jpeg", cache=IMMUTABLE)
+                    self.poster = True
 
     def _attempt(
         self, task: str, what: dict[str, Any], renditions: list[str], chunk: int, progressed: Callable[[int], None]
     ) -> int:
         """Run one child and store what it makes; its indexes name it the winner, or somebody else was faster."""
         with Attempt(self._store, self._prefix, chunk, renditions) as attempt:
-            damaged = 0
+            damaged: int | None = None
             for message in sandbox.run(task, {**self._request, **what}, cancelled=self._halt):
                 if message.kind == "progress":
-                    progressed(message.fields["frames"])
+                    progressed(int(message.fields.get("frames") or 0))
                 elif message.kind == "done":
-                    damaged = message.fields["damaged"]
+                    damaged = int(message.fields.get("damaged") or 0)
                 else:
                     attempt.take(message)
+            if damaged is None:
+                raise sandbox.nonsense("only a part")
             attempt.commit()
             return damaged
 
