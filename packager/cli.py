@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import urlsplit, urlunsplit
 
 import typer
 from rich.console import Console
@@ -19,7 +20,7 @@ from packager import pipeline
 from packager.errors import PackagerError, SourceRefused
 from packager.pipeline import Options, Progress
 from storage import open_store
-from storage.base import StorageError
+from storage.base import KeyRefused, StorageError, check_key
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Source in, HLS out: probe a film, encode it, check a package."
@@ -75,7 +76,7 @@ def encode(
     dest: Annotated[str, typer.Argument(help="A folder or s3://bucket/prefix.")],
     as_json: JSON = False,
     max_short_side: Annotated[
-        int, typer.Option(help="Largest short side in pixels; sources are never upscaled.")
+        int, typer.Option(min=90, help="Largest short side in pixels; sources are never upscaled.")
     ] = 1080,
 ) -> None:
     """Encode SOURCE into adaptive HLS at DEST. Killed and started again, it goes on where it was."""
@@ -92,16 +93,24 @@ def encode(
         )
     for note in package.report["decisions"]:
         print(f"  note: {note}")
-    print(f"{dest.rstrip('/')}/{package.master}")
+    print(f"{dest.partition('?')[0].rstrip('/')}/{package.master}")
 
 
 def _destination(dest: str) -> tuple[Any, str]:
     """The store of DEST's parent and DEST's last name: keys need a prefix, and a folder may not exist yet."""
-    if dest.startswith("s3://"):
-        head, _, name = dest.rstrip("/").rpartition("/")
-        return open_store(head), name
-    folder = Path(dest).resolve()
-    return open_store(str(folder.parent)), folder.name
+    url = urlsplit(dest)
+    if url.scheme == "s3":
+        above, _, name = url.path.strip("/").rpartition("/")
+        store = urlunsplit((url.scheme, url.netloc, f"/{above}", url.query, ""))
+    elif "://" in dest:
+        raise typer.BadParameter(f"no storage for {url.scheme}:// URLs; use a folder or s3://bucket/prefix")
+    else:
+        folder = Path(dest).resolve()
+        store, name = str(folder.parent), folder.name
+    try:
+        return open_store(store), check_key(name)
+    except (KeyRefused, ValueError) as error:
+        raise typer.BadParameter(f"{dest} can't be a destination ({error})") from error
 
 
 @contextmanager
