@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from heapq import heappush, heappushpop
+from heapq import heappop, heappush
 from typing import Any
 
 import av
@@ -99,7 +99,7 @@ class Decoder:
             if seek is not None:
                 container.seek(seek, stream=stream, backward=True)
             found = self._decode(container, stream)
-            yield from _in_order(found) if container.format.name == "avi" else found
+            yield from _in_order(found, stream.time_base) if container.format.name == "avi" else found
 
     def frames_before(self, seek: int, start: Fraction) -> Iterator[tuple[Fraction, av.VideoFrame]]:
         """Like `frames`, but sure to begin with a frame not after `start` seconds if the track has one: it seeks further back until it does."""
@@ -134,14 +134,22 @@ def _first_or_none(frames: Iterator[tuple[Fraction, av.VideoFrame]]) -> tuple[Fr
         return None
 
 
-def _in_order(frames: Iterator[tuple[Fraction, av.VideoFrame]]) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+def _in_order(
+    frames: Iterator[tuple[Fraction, av.VideoFrame]], base: Fraction
+) -> Iterator[tuple[Fraction, av.VideoFrame]]:
     """AVI stores no presentation times and FFmpeg's guesses are shuffled, but the decoder shows frames in order: sort the times, not the frames."""
-    times: list[Fraction] = []
+    times: list[int] = []
     waiting: list[av.VideoFrame] = []
-    for time, frame in frames:
+    for _, frame in frames:
+        assert frame.pts is not None
+        heappush(times, frame.pts)
         waiting.append(frame)
         if len(waiting) > REORDERED:
-            yield heappushpop(times, time), waiting.pop(0)
-        else:
-            heappush(times, time)
-    yield from zip(sorted(times), waiting, strict=True)
+            yield _stamped(waiting.pop(0), heappop(times), base)
+    for frame in waiting:
+        yield _stamped(frame, heappop(times), base)
+
+
+def _stamped(frame: av.VideoFrame, pts: int, base: Fraction) -> tuple[Fraction, av.VideoFrame]:
+    frame.pts = pts
+    return pts * base, frame
