@@ -3,6 +3,7 @@
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -11,9 +12,10 @@ from streamer import db, http
 from streamer.accounts import logins
 from streamer.accounts.roles import Permission
 from streamer.catalog import assets, documents, playback_ids, versions
-from streamer.catalog.tables import Asset, Policy, Publication
+from streamer.catalog.tables import Asset, PlaybackId, Policy, Publication
 from streamer.errors import NotFound
 from streamer.jobs import queues
+from streamer.jobs.tables import Job
 from streamer.services import Services
 
 
@@ -51,20 +53,27 @@ def change_asset(request: Request) -> Response:
     who, services = logins.require(request), _services(request)
     wanted = http.read(request, AssetChange)
     publication = Publication(wanted.publication) if wanted.publication else None
-    with db.session(services) as s:
+
+    def change(s: Session) -> Asset:
         row = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_WRITE)
         assets.change(row, title=wanted.title, publication=publication)
-        s.flush()
+        return row
+
+    row = db.retrying(services, change)
+    with db.reading(services) as s:
         return JSONResponse(documents.asset(services, s, row))
 
 
 def delete_asset(request: Request) -> Response:
     who, services = logins.require(request), _services(request)
-    with db.session(services) as s:
-        row = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_DELETE)
-        new_jobs = assets.delete(s, row)
-    queues.dispatch(services, new_jobs)
-    return JSONResponse({"id": row.id, "deleted": True, "job_id": new_jobs[0].id}, 202)
+    asset_id = request.path_params["id"]
+
+    def delete(s: Session) -> Job:
+        return assets.delete(s, assets.changeable(s, asset_id, who, Permission.ASSETS_DELETE))
+
+    removal = db.retrying(services, delete)
+    queues.dispatch(services, [removal])
+    return JSONResponse({"id": asset_id, "deleted": True, "job_id": removal.id}, 202)
 
 
 def list_renditions(request: Request) -> Response:
@@ -86,18 +95,23 @@ def list_playback_ids(request: Request) -> Response:
 def create_playback_id(request: Request) -> Response:
     who, services = logins.require(request), _services(request)
     wanted = http.read(request, NewPlaybackId)
-    with db.session(services) as s:
+
+    def create(s: Session) -> PlaybackId:
         row = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_WRITE)
-        made = playback_ids.create(s, row.id, wanted.policy)
-    return JSONResponse(documents.playback_id(made), 201)
+        return playback_ids.create(s, row.id, wanted.policy)
+
+    return JSONResponse(documents.playback_id(db.retrying(services, create)), 201)
 
 
 def revoke_playback_id(request: Request) -> Response:
     who, services = logins.require(request), _services(request)
-    with db.session(services) as s:
+
+    def revoke(s: Session) -> bool:
         row = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_WRITE)
-        if not playback_ids.revoke(s, row.id, request.path_params["playback_id"]):
-            raise NotFound("This film has no such playback id in force.")
+        return playback_ids.revoke(s, row.id, request.path_params["playback_id"])
+
+    if not db.retrying(services, revoke):
+        raise NotFound("This film has no such playback id in force.")
     return Response(status_code=204)
 
 

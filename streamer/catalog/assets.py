@@ -73,8 +73,8 @@ def change(asset: Asset, *, title: str | None = None, publication: Publication |
     asset.updated_at = now()
 
 
-def delete(s: Session, asset: Asset) -> list[Job]:
-    """Tombstone it at once, stop its encodes, and queue the job that removes its objects. The jobs to dispatch."""
+def delete(s: Session, asset: Asset) -> Job:
+    """Tombstone it at once, stop its encodes, and queue the job that removes its objects, which is for the caller to dispatch."""
     asset.deleted_at = asset.updated_at = now()
     s.execute(
         update(PlaybackId)
@@ -84,11 +84,9 @@ def delete(s: Session, asset: Asset) -> list[Job]:
     )
     for job in jobs.unfinished_of(s, versions.ids_of(s, asset.id)):
         jobs.cancel(s, job.id)
-    return [
-        jobs.enqueue(
-            s, "delete", asset.id, owner_id=asset.owner_id, priority=_DELETE_PRIORITY, max_attempts=_DELETE_TRIES
-        )
-    ]
+    return jobs.enqueue(
+        s, "delete", asset.id, owner_id=asset.owner_id, priority=_DELETE_PRIORITY, max_attempts=_DELETE_TRIES
+    )
 
 
 def _missing() -> NotFound:

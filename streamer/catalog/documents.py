@@ -20,7 +20,7 @@ def assets(services: Services, s: Session, rows: Sequence[Asset]) -> list[dict[s
     """A fixed number of queries and one round trip to Redis, however many rows."""
     asset_ids = [row.id for row in rows]
     newest = versions.newest(s, asset_ids)
-    live = {row.id: s.get(Version, row.live_version_id) for row in rows if row.live_version_id}
+    live = versions.by_ids(s, [row.live_version_id for row in rows if row.live_version_id])
     latest_jobs = jobs.latest_of(s, [version.id for version in newest.values()])
     known = progress.read(services.kv_sync, [job.id for job in latest_jobs.values()])
     names = playback_ids.of(s, asset_ids)
@@ -28,7 +28,11 @@ def assets(services: Services, s: Session, rows: Sequence[Asset]) -> list[dict[s
     for row in rows:
         version = newest.get(row.id)
         job = latest_jobs.get(version.id) if version else None
-        face = {**_face(row), **_encode(version, job, known), **_film(services, live.get(row.id) or version)}
+        face = {
+            **_face(row),
+            **_encode(version, job, known),
+            **_film(services, live.get(row.live_version_id or "") or version),
+        }
         documents.append({**face, "playback_ids": [playback_id(one) for one in names[row.id]]})
     return documents
 

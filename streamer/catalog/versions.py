@@ -82,6 +82,11 @@ def ids_of(s: Session, asset_id: str) -> Sequence[str]:
     return s.scalars(select(Version.id).where(Version.asset_id == asset_id)).all()
 
 
+def by_ids(s: Session, version_ids: Sequence[str]) -> dict[str, Version]:
+    """Those versions, in one query."""
+    return {version.id: version for version in s.scalars(select(Version).where(Version.id.in_(version_ids)))}
+
+
 def newest(s: Session, asset_ids: Iterable[str]) -> dict[str, Version]:
     """The newest version of each asset: the one whose progress its owner follows."""
     latest = select(func.max(Version.id)).where(Version.asset_id.in_(list(asset_ids))).group_by(Version.asset_id)

@@ -44,17 +44,20 @@ def read_job(request: Request) -> Response:
 
 def cancel_job(request: Request) -> Response:
     who, services = logins.require(request), _services(request)
-    with db.session(services) as s:
-        _changeable(s, request.path_params["id"], who)
-        row = jobs.cancel(s, request.path_params["id"])
-    return _answer(services, row)
+
+    def cancel(s: Session) -> Job:
+        return jobs.cancel(s, _changeable(s, request.path_params["id"], who).id)
+
+    return _answer(services, db.retrying(services, cancel))
 
 
 def retry_job(request: Request) -> Response:
     who, services = logins.require(request), _services(request)
-    with db.session(services) as s:
-        _changeable(s, request.path_params["id"], who)
-        row = jobs.requeue(s, request.path_params["id"])
+
+    def requeue(s: Session) -> Job:
+        return jobs.requeue(s, _changeable(s, request.path_params["id"], who).id)
+
+    row = db.retrying(services, requeue)
     queues.dispatch(services, [row])
     return _answer(services, row)
 
@@ -89,12 +92,13 @@ def _visible(s: Session, job_id: str, who: Principal) -> Job:
     return row
 
 
-def _changeable(s: Session, job_id: str, who: Principal) -> None:
+def _changeable(s: Session, job_id: str, who: Principal) -> Job:
     row = _visible(s, job_id, who)
     if not (who.can(Permission.JOBS_WRITE) or (row.owner_id == who.user_id and who.unrestricted)):
         raise Forbidden(
             f"Only the owner of this job, or someone with the permission {Permission.JOBS_WRITE}, can do this."
         )
+    return row
 
 
 def _answer(services: Services, row: Job) -> Response:

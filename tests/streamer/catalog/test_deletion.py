@@ -31,7 +31,7 @@ def encoding(services: Services, film: Asset) -> tuple[Version, Job]:
 
 def delete(services: Services, film: Asset) -> Job:
     with db.session(services) as s:
-        return assets.delete(s, s.get_one(Asset, film.id))[0]
+        return assets.delete(s, s.get_one(Asset, film.id))
 
 
 def read(services: Services, job: Job) -> Job:

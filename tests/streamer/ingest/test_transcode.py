@@ -155,6 +155,7 @@ def test_another_worker_resumes_from_the_finished_chunks_of_a_killed_one(site: S
 @pytest.mark.parametrize(
     ("content", "name"),
     [(b"this is no film\n" * 100, "notes.mp4"), (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/x.ts\n", "list.m3u8")],
+    ids=["text", "m3u8"],
 )
 def test_what_is_no_film_ends_in_a_sentence_and_nothing_published(site: Site, content: bytes, name: str) -> None:
     with running("worker", site.services.config):

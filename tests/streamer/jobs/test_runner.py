@@ -157,6 +157,24 @@ def test_a_database_that_is_away_at_the_end_is_waited_for(
     assert perform(lambda task: outcome).state == "succeeded"
 
 
+def test_a_database_that_is_away_in_the_middle_stops_nothing(
+    perform: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+
+    def away(*args: object) -> tuple[bool, bool]:
+        looked.append(1)
+        raise OperationalError("select", {}, Exception("gone away"))
+
+    def works(task: Task) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(jobs, "look", away)
+            _wait_for(lambda: len(looked) > 1)
+        assert not task.stopped()
+
+    assert perform(works).state == "succeeded"
+
+
 def test_a_worker_that_leaves_gives_the_job_back_even_if_the_work_does_not_listen(
     perform: Callable[..., Job], services: Services
 ) -> None:
