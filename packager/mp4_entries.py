@@ -33,6 +33,7 @@ class SampleEntry:
     height: int = 0
     channels: int = 0
     sample_rate: int = 0
+    bitrate: int = 0
     colour: tuple[int, int, int, int] | None = None
     pixel_aspect: tuple[int, int] = (1, 1)
     sps: SpsFacts | None = None
@@ -78,12 +79,12 @@ def _video(box: Box) -> SampleEntry:
 def _audio(box: Box) -> SampleEntry:
     kind, protection = _in_the_clear(box, _AUDIO_FIELDS)
     channels, rate = box.unpack(">H", 16)[0], box.unpack(">I", 24)[0] >> 16
-    esds = box.find("esds", _AUDIO_FIELDS)
+    esds, bitrate = box.find("esds", _AUDIO_FIELDS), 0
     if esds is not None:
         channels, rate = _aac_layout(_audio_specific(esds), channels, rate)
-    return SampleEntry(
-        kind, _codecs(box, kind, _AUDIO_FIELDS), channels=channels, sample_rate=rate, protection=protection
-    )
+        bitrate = int.from_bytes(_descriptors(esds).get(4, b"")[9:13])
+    codecs = _codecs(box, kind, _AUDIO_FIELDS)
+    return SampleEntry(kind, codecs, channels=channels, sample_rate=rate, bitrate=bitrate, protection=protection)
 
 
 def _in_the_clear(box: Box, fields: int) -> tuple[str, Protection | None]:
