@@ -1,7 +1,7 @@
 """Versions: one encode of one source each, from queued to live. All inside the caller's transaction."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -138,20 +138,4 @@ def deleted() -> TaskFailed:
 
 def _replace_renditions(s: Session, version_id: str, facts: Iterable[RenditionFacts]) -> None:
     s.execute(delete(Rendition).where(Rendition.version_id == version_id))
-    for one in facts:
-        s.add(
-            Rendition(
-                id=ids.new("rnd"),
-                version_id=version_id,
-                kind=one.kind,
-                name=one.name[:64],
-                width=one.width,
-                height=one.height,
-                frame_rate=one.frame_rate,
-                codecs=one.codecs,
-                bandwidth=one.bandwidth,
-                average_bandwidth=one.average_bandwidth,
-                language=one.language,
-                size=one.size,
-            )
-        )
+    s.add_all(Rendition(id=ids.new("rnd"), version_id=version_id, **asdict(one)) for one in facts)

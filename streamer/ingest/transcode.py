@@ -4,12 +4,11 @@ The packager keeps finished chunks in storage, so a job that is retried, taken o
 the transaction that also finishes the job: see `versions.publish`.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from packager import publish
 from packager.errors import Cancelled, PackagerError
 from packager.pipeline import Package, Progress, encode
 from streamer import db
@@ -58,7 +57,7 @@ def facts(package: Package) -> Facts:
         width=package.width,
         height=package.height,
         poster=package.poster is not None,
-        renditions=[_rendition(one) for one in package.renditions],
+        renditions=[RenditionFacts(**asdict(one)) for one in package.renditions],  # the same fields, by name
         report=package.report,
     )
 
@@ -69,21 +68,6 @@ def _version(task: Task) -> Version:
         if s.get_one(Asset, version.asset_id).deleted_at is not None:
             raise versions.deleted()
         return version
-
-
-def _rendition(one: publish.RenditionFacts) -> RenditionFacts:
-    return RenditionFacts(
-        kind=one.kind,
-        name=one.name,
-        width=one.width,
-        height=one.height,
-        frame_rate=one.frame_rate,
-        codecs=one.codecs,
-        bandwidth=one.bandwidth,
-        average_bandwidth=one.average_bandwidth,
-        language=one.language,
-        size=one.size,
-    )
 
 
 @dataclass
