@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil
 
 from pydantic import TypeAdapter
 
@@ -44,6 +45,7 @@ class VideoPlan:
     rotation: int
     deinterlace: bool
     source_colour: Colour
+    peak_nits: float
     colour: Colour
     grid: Grid
     rungs: tuple[Rung, ...]
@@ -156,6 +158,7 @@ def _video(facts: VideoFacts, origin: Fraction, end: Fraction, options: Options,
         rotation=facts.rotation,
         deinterlace=facts.interlaced,
         source_colour=replace(facts.colour, matrix=_matrix(facts)),
+        peak_nits=_peak_nits(facts),
         colour=colour,
         grid=grid,
         rungs=rungs,
@@ -168,6 +171,13 @@ def _matrix(facts: VideoFacts) -> int:
     if facts.colour.matrix in (0, 1, 5, 6, 7, 9):
         return facts.colour.matrix
     return 1 if min(facts.width, facts.height) >= ladder.HD else 6
+
+
+def _peak_nits(facts: VideoFacts) -> float:
+    """What tone mapping counts as the brightest light: as the file says, within reason; 1000 is what most HDR is graded for."""
+    if facts.colour.dynamic_range == "sdr":
+        return 0.0
+    return min(max(facts.peak_nits, 200.0), 10000.0) if facts.peak_nits else 1000.0
 
 
 def _colour(facts: VideoFacts) -> Colour:
@@ -225,7 +235,7 @@ def _cuts(video: VideoPlan | None, duration: Fraction) -> list[int]:
     if video:
         starts = [Fraction(video.grid.time(slot), video.grid.timescale) for slot in video.grid.segments]
     else:
-        starts = [Fraction(s) for s in range(0, max(1, int(duration)), timeline.SEGMENT_S)]
+        starts = [Fraction(s) for s in range(0, max(1, ceil(duration)), timeline.SEGMENT_S)]
         if len(starts) > 1 and duration - starts[-2] < timeline.LONGEST_SEGMENT_S:
             starts.pop()
     return [round(start * AUDIO_RATE / AAC_FRAME) for start in starts]

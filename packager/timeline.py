@@ -18,7 +18,9 @@ from packager.ladder import HALF_RATE_ABOVE, MAX_RATE
 
 KEY_S, SEGMENT_S = 2, 6
 REORDER = 2
-LONGEST_SEGMENT_S = Fraction(13, 2)  # round(EXTINF) must not pass TARGETDURATION 6 (RFC 8216 4.3.3.1)
+LONGEST_SEGMENT_S = Fraction(
+    32, 5
+)  # round(EXTINF) must not pass TARGETDURATION 6 (RFC 8216 4.3.3.1), nor that of sound cut on AAC frames
 SLOWEST = Fraction(4)  # slots a second; below it round(2 fps) strays too far from 2 s, so slower pictures are repeated
 VARIABLE_TIMESCALE = 90000
 # A still stretch of a variable-rate source repeats its frame this often: the longest step bounds how far decode and presentation times part.
