@@ -1,6 +1,6 @@
 """The child process: the only place where FFmpeg meets bytes from strangers.
 
-Started as `python -m packager.child` with a request as JSON on stdin. It locks itself down, runs one task and writes messages on stdout:
+Started as `python -m packager.child PARENT` (its parent's process id) with a request as JSON on stdin. It locks itself down, runs one task and writes messages on stdout:
 a JSON header line, then `size` bytes of payload. It never opens a socket, never starts a program and never writes a file.
 """
 
@@ -44,7 +44,7 @@ class Emitter:
 
 
 def main() -> int:
-    lockdown.die_with_parent()
+    lockdown.die_with_parent(int(sys.argv[1]))
     request = json.load(sys.stdin)
     emit = Emitter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # a library that prints must not break the framing

@@ -33,19 +33,19 @@ Timed = tuple[Fraction, av.VideoFrame]
 
 
 def run(request: dict[str, Any], emit: Emitter) -> None:
-    """Request: path, plan (JSON), chunk (number), rungs (names). Emits `init`, `segment` and `progress` messages, then `done`."""
+    """Request: path, plan (JSON), chunk (number), rungs (names), cube (a tone table's path for HDR). Emits `init`, `segment` and `progress` messages, then `done`."""
     plan = Plan.from_json(request["plan"]).video
     assert plan
     chunk = plan.chunks[request["chunk"]]
     rungs = [rung for rung in plan.rungs if rung.name in request["rungs"]]
     decoder = Decoder(request["path"], plan.index, alive=emit.alive)
-    _feed(_laid(decoder, plan, chunk), _start(rungs, plan, chunk, emit), chunk, emit)
+    _feed(_laid(decoder, plan, chunk, request.get("cube")), _start(rungs, plan, chunk, emit), chunk, emit)
     emit("done", damaged=decoder.damaged)
 
 
-def _laid(decoder: Decoder, plan: VideoPlan, chunk: Chunk) -> Iterator[tuple[int, av.VideoFrame]]:
+def _laid(decoder: Decoder, plan: VideoPlan, chunk: Chunk, cube: str | None) -> Iterator[tuple[int, av.VideoFrame]]:
     """(slot, prepared frame) for every slot of the chunk: the latest frame not after the slot, else the first there is."""
-    shown = _shown(decoder, plan, chunk)
+    shown = _shown(decoder, plan, chunk, cube)
     current = next(shown, None)
     if current is None:
         raise SourceRefused(
@@ -59,9 +59,9 @@ def _laid(decoder: Decoder, plan: VideoPlan, chunk: Chunk) -> Iterator[tuple[int
         yield slot, current[1]
 
 
-def _shown(decoder: Decoder, plan: VideoPlan, chunk: Chunk) -> Iterator[Timed]:
+def _shown(decoder: Decoder, plan: VideoPlan, chunk: Chunk, cube: str | None) -> Iterator[Timed]:
     """Prepared frames from the last one not after the chunk's start on; what only pre-rolls is decoded but never scaled."""
-    filters = prepared(plan)
+    filters = prepared(plan, cube)
     start = plan.origin + Fraction(plan.grid.time(chunk.first) + plan.grid.tolerance, plan.grid.timescale)
     waiting: Timed | None = None
     for stamp, frame in _covering(decoder, chunk, start):
@@ -137,13 +137,15 @@ class RungThread(threading.Thread):
         return self.error is None
 
     def run(self) -> None:
+        ended = False
         try:
             while item := self._queue.get():
                 self._one(*item)
+            ended = True
             self._encoder.finish()
         except BaseException as error:  # carried to the main thread
             self.error = error
-            while self._queue.get():
+            while not ended and self._queue.get():
                 pass
         if self._below:
             self._below.take(None)

@@ -22,7 +22,10 @@ class Colour:
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """One video track. `pts` (sorted, shown frames only) and `key_pts` count `time_base`; `rotation` is clockwise degrees to apply."""
+    """One video track. `pts` (sorted, shown frames only) and `key_pts` count `time_base`; `rotation` is clockwise degrees to apply.
+
+    `peak_nits` is the brightest light of an HDR picture in cd/m2 as its metadata say, 0 when they don't.
+    """
 
     index: int
     codec: str
@@ -38,6 +41,7 @@ class VideoFacts:
     pts: tuple[int, ...]
     key_pts: tuple[int, ...]
     last_duration: int
+    peak_nits: float = 0.0
 
     @property
     def start(self) -> Fraction:

@@ -49,9 +49,11 @@ ALLOW, REFUSE, NO_SUCH_CALL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 |
 Line = tuple[int, int, int, int]
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to SIGKILL this process when its parent is gone, also if the parent is killed with -9 (prctl(2))."""
-    parent = os.getppid()
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to SIGKILL this process when its parent is gone, also if the parent is killed with -9 (prctl(2)).
+
+    The parent says who it is: asked from here, one that died during our start would already have been replaced by init.
+    """
     if platform.system() == "Linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # the parent died before the call: nobody would ever kill us

@@ -61,23 +61,25 @@ class Filters:
         return graph
 
 
-def prepared(plan: VideoPlan) -> Filters:
-    """The chain from the source's frames to the top rung's."""
+def prepared(plan: VideoPlan, cube: str | None = None) -> Filters:
+    """The chain from the source's frames to the top rung's. HDR goes through the table in the file `cube` (see tonemap.py)."""
     deinterlace = [("bwdif", "mode=send_field:parity=auto:deint=all")] if plan.deinterlace else []
-    turn = TURNS[plan.rotation]
+    size = f"w={plan.width}:h={plan.height}:flags={SCALER}"
+    colour = f"out_range=tv:out_color_matrix={MATRICES[plan.colour.matrix]}"
+    if cube:
+        table = ("lut3d", f"file={cube}:interp=tetrahedral")
+        scale = [("scale", size), ("format", "gbrp16le"), table, ("scale", colour)]
+    else:
+        scale = [("scale", f"{size}:{colour}{_gamut(plan)}")]
     return Filters(
-        [*deinterlace, ("scale", _scale(plan)), ("format", "yuv420p"), *turn, ("setsar", "1")], plan.source_colour
+        [*deinterlace, *scale, ("format", "yuv420p"), *TURNS[plan.rotation], ("setsar", "1")], plan.source_colour
     )
 
 
-def _scale(plan: VideoPlan) -> str:
-    arguments = (
-        f"w={plan.width}:h={plan.height}:flags={SCALER}:out_range=tv:out_color_matrix={MATRICES[plan.colour.matrix]}"
-    )
-    if plan.source_colour.dynamic_range == "sdr" and plan.source_colour.primaries in (2, plan.colour.primaries):
-        return arguments
-    # libswscale converts through linear light, and maps HDR's tones, when told the target's primaries and transfer.
-    return arguments + ":out_primaries=bt709:out_transfer=bt709:intent=perceptual"
+def _gamut(plan: VideoPlan) -> str:
+    """A wide SDR gamut is brought into BT.709 by libswscale, through linear light."""
+    wide = plan.source_colour.primaries not in (2, plan.colour.primaries)
+    return ":out_primaries=bt709:out_transfer=bt709:intent=relative_colorimetric" if wide else ""
 
 
 def scaled(width: int, height: int, colour: Colour) -> Filters:

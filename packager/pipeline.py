@@ -20,12 +20,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from packager import plan as planning
-from packager import sandbox
+from packager import sandbox, tonemap
 from packager.attempt import IMMUTABLE, Attempt, finished_chunks, sweep
 from packager.errors import Cancelled, EncodeFailed, PackagerError, SourceRefused
 from packager.facts import SourceFacts
 from packager.plan import Options, Plan
 from packager.publish import Package, publish
+from packager.sandbox import LIMITS, Limits
 from packager.timeline import Chunk
 from storage.base import ObjectExists, ObjectStore
 
@@ -77,6 +78,7 @@ def encode(
     report: Callable[[Progress], None] = lambda progress: None,
     cancelled: Callable[[], bool] = lambda: False,
     options: Options = DEFAULTS,
+    limits: Limits = LIMITS,
     source_sha256: str | None = None,
 ) -> Package:
     """Make a film's HLS package under `prefix` (or under what `prefix` answers to the version hash) and describe it.
@@ -89,9 +91,10 @@ def encode(
     facts = probe(source, cancelled=cancelled)
     plan = planning.make(facts, source_sha256 or _sha256(source, cancelled), options)
     place = prefix(plan.version) if callable(prefix) else prefix
-    run = _Run(source.resolve(), store, place, plan, report, cancelled)
-    run.remember_plan()
-    damaged = run.encode()
+    with tonemap.table(plan) as cube:
+        run = _Run(source.resolve(), store, place, plan, cube, limits, report, cancelled)
+        run.remember_plan()
+        damaged = run.encode()
     report(Progress("packaging", 99.0))
     package = publish(store, place, plan, facts, damaged, poster=run.poster)
     sweep(store, place)
@@ -118,13 +121,15 @@ class _Run:
         store: ObjectStore,
         prefix: str,
         plan: Plan,
+        cube: str | None,
+        limits: Limits,
         report: Callable[[Progress], None],
         cancelled: Callable[[], bool],
     ) -> None:
         self._source, self._store, self._prefix, self._plan = source, store, prefix, plan
-        self._report, self._cancelled = report, cancelled
+        self._limits, self._report, self._cancelled = limits, report, cancelled
         self._stopped = False
-        self._request = {"path": str(source), "plan": plan.to_json().decode()}
+        self._request = {"path": str(source), "plan": plan.to_json().decode(), "cube": cube}
         self._finished = finished_chunks(store, prefix)
         self._meter = _Meter(float(plan.duration), report)
         self.poster = False
@@ -194,7 +199,7 @@ class _Run:
     def _poster(self) -> None:
         """A film without a poster is better than none: what goes wrong here is left to the report."""
         with contextlib.suppress(EncodeFailed, SourceRefused):
-            for message in sandbox.run("stills", self._request, cancelled=self._halt):
+            for message in sandbox.run("stills", self._request, limits=self._limits, cancelled=self._halt):
                 if message.kind == "poster":
                     self._store.put(f"{self._prefix}/poster.jpg", message.payload, type="image/jpeg", cache=IMMUTABLE)
                     self.poster = True
@@ -205,7 +210,7 @@ class _Run:
         """Run one child and store what it makes; its indexes name it the winner, or somebody else was faster."""
         with Attempt(self._store, self._prefix, chunk, renditions) as attempt:
             damaged: int | None = None
-            for message in sandbox.run(task, {**self._request, **what}, cancelled=self._halt):
+            for message in sandbox.run(task, {**self._request, **what}, limits=self._limits, cancelled=self._halt):
                 if message.kind == "progress":
                     progressed(int(message.fields.get("frames") or 0))
                 elif message.kind == "done":

@@ -7,6 +7,7 @@ one decoded frame of the chosen track and the first of each audio track.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from fractions import Fraction
@@ -17,6 +18,7 @@ import av
 import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
@@ -237,7 +239,14 @@ def _video(path: str, stream: VideoStream, track: _Track) -> VideoFacts | None:
         pts=tuple(pts),
         key_pts=tuple(sorted(set(track.keys))),
         last_duration=track.last_duration or max(1, round(1 / rate / stream.time_base)),
+        peak_nits=_peak_nits(frame),
     )
+
+
+def _peak_nits(frame: av.VideoFrame) -> float:
+    """MaxCLL of the content light level (CTA-861.3), which FFmpeg hands over as its struct of two unsigned ints."""
+    light = frame.side_data.get(Type.CONTENT_LIGHT_LEVEL)
+    return float(int.from_bytes(bytes(light)[:4], sys.byteorder)) if light else 0.0
 
 
 def _aspect(stream: VideoStream) -> Fraction:

@@ -65,7 +65,7 @@ def _start(stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     # An empty environment but for what Python needs: no proxy settings, no credentials, nothing to steal.
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parent.parent), "LC_ALL": "C.UTF-8"}
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "packager.child"],
+        [sys.executable, "-P", "-m", "packager.child", str(os.getpid())],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment, close_fds=True,
     )  # fmt: skip
 

@@ -28,24 +28,26 @@ SAMPLES = 4096
 def run(request: dict[str, Any], emit: Emitter) -> None:
     """Request: path, plan (JSON). Emits one `poster` message with a JPEG, or none when there is no picture at all."""
     plan = Plan.from_json(request["plan"])
-    frame = _best(request["path"], plan.video) if plan.video else _cover(request["path"], plan.cover)
+    frame = (
+        _best(request["path"], plan.video, request.get("cube")) if plan.video else _cover(request["path"], plan.cover)
+    )
     if frame:
         emit("poster", _jpeg(frame), width=frame.width, height=frame.height)
 
 
-def _best(path: str, plan: VideoPlan) -> av.VideoFrame | None:
-    frames = [frame for share in CANDIDATES if (frame := _at(path, plan, share))]
+def _best(path: str, plan: VideoPlan, cube: str | None) -> av.VideoFrame | None:
+    frames = [frame for share in CANDIDATES if (frame := _at(path, plan, share, cube))]
     return _sized(max(frames, key=_detail)) if frames else None
 
 
-def _at(path: str, plan: VideoPlan, share: Fraction) -> av.VideoFrame | None:
+def _at(path: str, plan: VideoPlan, share: Fraction, cube: str | None) -> av.VideoFrame | None:
     """The key frame at or before a share of the duration, prepared as the top rung's frames are."""
     seconds = plan.origin + share * Fraction(plan.grid.end, plan.grid.timescale)
     with open_source(path) as container:
         base = container.streams[plan.index].time_base
     assert base
     frame = next((frame for _, frame in Decoder(path, plan.index).frames_before(int(seconds / base), seconds)), None)
-    return next(_all(prepared(plan), frame), None) if frame else None
+    return next(_all(prepared(plan, cube), frame), None) if frame else None
 
 
 def _all(filters: Filters, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:

@@ -10,8 +10,9 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from packager.errors import Cancelled, PackagerError
-from packager.pipeline import Package, Progress, encode
-from streamer import db
+from packager.pipeline import Options, Package, Progress, encode
+from packager.sandbox import Limits
+from streamer import config, db
 from streamer.catalog import versions
 from streamer.catalog.tables import Asset, Processing, Version
 from streamer.catalog.versions import Facts, RenditionFacts
@@ -40,6 +41,8 @@ def run(task: Task) -> Outcome:
                 lambda name: f"{version.asset_id}/{name}",
                 report=stages.report,
                 cancelled=task.stopped,
+                options=_options(task.services.config.packager),
+                limits=_limits(task.services.config.packager),
                 source_sha256=version.source_sha256,
             )
     except Cancelled:
@@ -47,6 +50,18 @@ def run(task: Task) -> Outcome:
     except PackagerError as error:
         raise TaskFailed(error.code, error.title, error.detail, retryable=error.retryable) from error
     return lambda s: versions.publish(s, version.id, facts(package))
+
+
+def _options(settings: config.Packager) -> Options:
+    return Options(
+        max_short_side=settings.max_short_side,
+        segments_per_chunk=settings.segments_per_chunk,
+        threads_per_rung=settings.threads_per_rung,
+    )
+
+
+def _limits(settings: config.Packager) -> Limits:
+    return Limits(memory_bytes=settings.memory_bytes, stall_s=settings.stall_s)
 
 
 def facts(package: Package) -> Facts:
