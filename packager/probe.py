@@ -245,7 +245,7 @@ def _video(path: str, stream: VideoStream, track: _Track) -> VideoFacts | None:
 
 def _peak_nits(frame: av.VideoFrame) -> float:
     """MaxCLL of the content light level (CTA-861.3), which FFmpeg hands over as its struct of two unsigned ints."""
-    light = frame.side_data.get(Type.CONTENT_LIGHT_LEVEL)
+    light: Any = frame.side_data.get(Type.CONTENT_LIGHT_LEVEL.name)
     return float(int.from_bytes(bytes(light)[:4], sys.byteorder)) if light else 0.0
 
 
