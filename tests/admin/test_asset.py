@@ -90,3 +90,19 @@ def test_a_film_that_does_not_exist_is_a_page_that_says_so(editor: Visitor) -> N
     editor.refusals_allowed = True
     page = editor.go("/admin/assets/ast_00000000000000000000")
     expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()
+
+
+def test_a_try_that_failed_is_told_while_the_next_one_is_waited_for(editor: Visitor, house: House) -> None:
+    error = {
+        "code": "internal",
+        "title": "The disk was full",
+        "detail": "There was no room for a segment.",
+        "retryable": True,
+        "attempt": 2,
+        "next_retry_at": "2099-01-01T00:00:00+00:00",
+    }
+    asset_id, _, _ = put_film(house, "Second try", "queued", error=error)
+    page = editor.go(f"/admin/assets/{asset_id}")
+    expect(page.get_by_text("Waiting to try again")).to_be_visible()
+    expect(page.get_by_text("Attempt 2 failed. Another one follows by itself.")).to_be_visible()
+    expect(page.get_by_text("There was no room for a segment.").last).to_be_visible()

@@ -13,8 +13,12 @@ export function stateWords(asset) {
   return STATES[asset.processing] ?? asset.processing;
 }
 
+/** Whether a try failed and another one is coming. */
+export const isRetrying = (asset) => isWorking(asset) && Boolean(asset.error?.retryable);
+
 /** "Encoding 42 % · 3 min left"; what the pages say while a film is prepared. */
 export function progressWords(asset) {
+  if (asset.processing === 'queued' && isRetrying(asset)) return 'Waiting to try again';
   const { percent, eta_s: eta } = asset.progress ?? {};
   const parts = [STATES[asset.processing] ?? asset.processing];
   if (asset.processing !== 'queued' && percent > 0) parts[0] += ` ${Math.floor(percent)} %`;

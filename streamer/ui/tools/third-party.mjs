@@ -6,7 +6,8 @@ import path from 'node:path';
 const STYLES = ['tailwindcss', 'preline'];
 const WORKER = ['hls.js'];
 // Bundled inside the published files of the packages above.
-const INSIDE = `Alpine's build contains @vue/reactivity (MIT, Copyright (c) 2018-present, Yuxi (Evan) You and Vue contributors).
+const INSIDE = `Preline's dropdown contains @floating-ui/dom (MIT, Copyright (c) 2021-present Floating UI contributors).
+Alpine's build contains @vue/reactivity (MIT, Copyright (c) 2018-present, Yuxi (Evan) You and Vue contributors).
 hls.js's build contains eventemitter3 (MIT, Copyright (c) 2014 Arnout Kazemier) and url-toolkit (Apache-2.0, Copyright (c) 2016 Tom Jenkinson),
 and parts of vtt.js (Apache-2.0, Copyright 2013 vtt.js Contributors) and mux.js (Apache-2.0, Copyright Brightcove).`;
 

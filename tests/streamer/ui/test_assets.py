@@ -2,6 +2,10 @@ import json
 import re
 from pathlib import Path
 
+import httpx2
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
 from streamer.ui import asset, assets
 
 UI = Path(assets.__file__).parent
@@ -49,3 +53,25 @@ def test_no_template_has_inline_script_or_style() -> None:
         assert not re.search(r"\|\s*safe", text.replace("shapes[name]|safe", "")), (
             page
         )  # our own icons alone are trusted markup
+
+
+async def fetch(path: str, **headers: str) -> httpx2.Response:
+    transport = httpx2.ASGITransport(Starlette(routes=[Mount("/static", assets.BuiltFiles())]))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+        return await client.get(path, headers=headers)
+
+
+async def test_hashed_files_are_kept_for_a_year_and_sent_compressed_to_who_takes_it() -> None:
+    small = await fetch(asset("app.js"), **{"accept-encoding": "br, gzip"})
+    plain = await fetch(asset("app.js"), **{"accept-encoding": "identity"})
+    assert small.headers["content-encoding"] == "gzip" and small.text == plain.text
+    assert int(small.headers["content-length"]) < int(plain.headers["content-length"]) / 2
+    for answer in (small, plain):
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["vary"] == "Accept-Encoding"
+        assert answer.headers["content-type"].startswith("text/javascript")
+
+
+async def test_the_licences_may_change_and_nothing_outside_the_folder_is_served() -> None:
+    assert (await fetch("/static/THIRD-PARTY.txt")).headers["cache-control"] == "public, max-age=300"
+    assert (await fetch("/static/%2e%2e/assets.py")).status_code == 404

@@ -1,7 +1,7 @@
 // One film: its state kept current while it is prepared, its title and publication changed in place, and the ways to retry, stop, delete.
 import { call } from '../api.js';
 import { Watcher } from '../watcher.js';
-import { ago, bitrate, bytes, clock, isWorking, progressWords, sizeName, stateWords, tone } from '../words.js';
+import { ago, bitrate, bytes, clock, isRetrying, isWorking, progressWords, sizeName, stateWords, tone } from '../words.js';
 import { say } from './parts.js';
 
 const STAGES = ['queued', 'probing', 'encoding', 'packaging'];
@@ -143,7 +143,8 @@ function face(found) {
     stages: STAGES.map((name, at) => ({ name, words: stageWords[name], state: stageState(at, STAGES.indexOf(found.processing)) })),
     errorTitle: found.error?.title ?? '',
     errorDetail: found.error?.detail ?? '',
-    nextTry: found.error?.next_retry_at ? `It will be tried again by itself, attempt ${found.error.attempt + 1}.` : '',
+    retrying: isRetrying(found),
+    attempt: found.error ? `Attempt ${found.error.attempt} failed. Another one follows by itself.` : '',
     jobId: found.job_id,
     length: clock(found.duration_s) || 'not known yet',
     frame: found.width ? `${found.width} × ${found.height} (${sizeName(found)})` : 'not known yet',
