@@ -64,6 +64,7 @@ class Film:
     sounds: tuple[Sound, ...] = (Sound(),)
     options: dict[str, str] = field(default_factory=dict, hash=False)
     video: bool = True
+    title: str = ""
 
     @property
     def stamps(self) -> tuple[Fraction, ...]:
@@ -73,6 +74,7 @@ class Film:
 def make(path: Path, film: Film = Film(), container: str | None = None) -> Path:
     """Write the film; the container follows the name unless told."""
     with av.open(str(path), "w", format=container) as out:
+        out.metadata.update({"title": film.title} if film.title else {})
         video = _video_stream(out, film) if film.video else None
         tracks = [(_audio_stream(out, sound), sound) for sound in film.sounds]
         parts = [_pictures(out, video, film)] if video else []
