@@ -39,6 +39,7 @@ MAX_CUES, MAX_CUE_TEXT, MAX_CHAPTERS = (
 TEXT_CODECS = {"mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text"}
 LOOK_AT = 200  # packets of a track without one that decodes: the track is taken for undecodable
 SHORTFALL = Fraction(5, 100)
+UNKNOWN_SIZE = 0xFFFFFFFF  # what programs write that stream a RIFF file without knowing its end
 NOTED_S = Fraction(1, 5)  # a smaller shortfall is what containers round
 
 
@@ -78,6 +79,7 @@ def probe(path: str, alive: Callable[[], None] = lambda: None) -> SourceFacts:
         _refuse_bombs(container)
         tracks = _demux(container, alive)
         _refuse_truncated(container, tracks, notes)
+        _refuse_cut_riff(path, notes)
         facts = SourceFacts(
             container=container.format.name,
             duration=(container.duration or 0) / 1_000_000,
@@ -182,6 +184,19 @@ def _refuse_truncated(container: InputContainer, tracks: dict[int, _Track], note
         _judge_length(Fraction(container.duration, 1_000_000), max(ends, default=Fraction(0)), notes)
 
 
+def _refuse_cut_riff(path: str, notes: list[str]) -> None:
+    """AVI and WAV: FFmpeg corrects their durations by the file's size, so the promise is only in the first eight bytes."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+    promised, found = int.from_bytes(head[4:], "little") + 8, os.path.getsize(path)
+    if head[:4] != b"RIFF" or promised >= UNKNOWN_SIZE or found >= promised:
+        return
+    lost = f"Its header promises {promised} bytes but it ends after {found}."
+    if promised - found > promised * SHORTFALL:
+        raise SourceRefused("truncated", "The file is cut off", f"{lost} Upload the whole file again.")
+    notes.append(f"The end of the file is missing. {lost}")
+
+
 def _judge_length(promised: Fraction, found: Fraction, notes: list[str]) -> None:
     lost = promised - found
     if lost > max(Fraction(1), promised * SHORTFALL):
@@ -225,7 +240,7 @@ def _video(path: str, stream: VideoStream, track: _Track) -> VideoFacts | None:
         width=frame.width,
         height=frame.height,
         sample_aspect=_aspect(stream),
-        rotation=round(-frame.rotation / 90) * 90 % 360,
+        rotation=_turn(frame.rotation),
         pixel_format=frame.format.name,
         interlaced=frame.interlaced_frame,
         colour=Colour(
@@ -247,6 +262,11 @@ def _peak_nits(frame: av.VideoFrame) -> float:
     """MaxCLL of the content light level (CTA-861.3), which FFmpeg hands over as its struct of two unsigned ints."""
     light: Any = frame.side_data.get(Type.CONTENT_LIGHT_LEVEL.name)
     return float(int.from_bytes(bytes(light)[:4], sys.byteorder)) if light else 0.0
+
+
+def _turn(counterclockwise: int) -> int:
+    """The nearest right angle, clockwise; FFmpeg's answer to a matrix that is no rotation at all is no angle."""
+    return round(-counterclockwise / 90) * 90 % 360 if abs(counterclockwise) <= 360 else 0
 
 
 def _aspect(stream: VideoStream) -> Fraction:
