@@ -7,6 +7,7 @@ cues would otherwise grow without end.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from fractions import Fraction
 HEADER = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n"
 LONGEST_CUE_MS = 600_000
 SEGMENT_TEXT = 20_000  # characters: six seconds of reading are about 100
+OVERRIDE = re.compile(r"\{\\[^{}]*\}")  # ASS puts {\an8} and the like into its text, and SubRip files copied the habit
 Cue = tuple[float, float, str]
 Timed = tuple[int, int, str]
 
@@ -56,7 +58,7 @@ def _stamp(milliseconds: int) -> str:
 
 def plain(text: str) -> str:
     """Cue text that can't leave its cue or become markup: escaped, no blank lines (they end a cue), no control characters."""
-    broken = text.replace("\\N", "\n").replace("\\n", "\n").replace("\\h", "\N{NO-BREAK SPACE}")
+    broken = OVERRIDE.sub("", text).replace("\\N", "\n").replace("\\n", "\n").replace("\\h", "\N{NO-BREAK SPACE}")
     lines = ("".join(filter(_visible, line)).strip() for line in broken.splitlines())
     escaped = (line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for line in lines)
     return "\n".join(line for line in escaped if line)
