@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,6 +19,7 @@ import av
 import m3u8
 import numpy as np
 from av.codec.context import Flags
+from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
 
 from storage.base import ObjectStore
@@ -71,9 +73,12 @@ class Film:
         return self.times or tuple(self.start + n / self.rate for n in range(round(self.seconds * self.rate)))
 
 
-def make(path: Path, film: Film = Film(), container: str | None = None) -> Path:
-    """Write the film; the container follows the name unless told."""
-    with av.open(str(path), "w", format=container) as out:
+PLAIN = Film()
+
+
+def make(path: Path, film: Film = PLAIN, movflags: str = "") -> Path:
+    """Write the film; the container follows the name."""
+    with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as out:
         out.metadata.update({"title": film.title} if film.title else {})
         video = _video_stream(out, film) if film.video else None
         tracks = [(_audio_stream(out, sound), sound) for sound in film.sounds]
@@ -83,6 +88,34 @@ def make(path: Path, film: Film = Film(), container: str | None = None) -> Path:
     if film.rotation:
         path.write_bytes(rotated(path.read_bytes(), film.rotation))
     return path
+
+
+def join(path: Path, sources: Sequence[Path]) -> Path:
+    """All tracks of several files side by side, packets as they are."""
+    with av.open(str(path), "w") as out:
+        opened = [av.open(str(source)) for source in sources]
+        pairs = [(c, {s.index: out.add_stream_from_template(s) for s in c.streams}) for c in opened]
+        packets = [(p, streams[p.stream_index]) for c, streams in pairs for p in c.demux() if p.dts is not None]
+        for packet, stream in sorted(packets, key=lambda item: item[0].dts * item[0].time_base):
+            packet.stream = stream
+            out.mux(packet)
+        for container in opened:
+            container.close()
+    return path
+
+
+def subtitled(path: Path, cues: Sequence[tuple[float, float, str]], film: Film = PLAIN) -> Path:
+    """A Matroska film with one SubRip track in Swedish. PyAV makes no subtitle packets, so the ffmpeg program joins them."""
+    lines = [f"{n}\n{_srt(start)} --> {_srt(end)}\n{text}\n" for n, (start, end, text) in enumerate(cues, 1)]
+    text, plain = path.with_suffix(".srt"), make(path.with_suffix(".plain.mkv"), film)
+    text.write_text("\n".join(lines))
+    command = [get_ffmpeg_exe(), "-v", "error", "-i", plain, "-i", text, "-map", "0", "-map", "1", "-c", "copy"]
+    subprocess.run([*command, "-metadata:s:s:0", "language=swe", "-y", path], check=True, timeout=60)
+    return path
+
+
+def _srt(seconds: float) -> str:
+    return f"{int(seconds) // 3600:02}:{int(seconds) // 60 % 60:02}:{seconds % 60:06.3f}".replace(".", ",")
 
 
 def _interleave(parts: Sequence[Iterator[float]]) -> None:

@@ -53,6 +53,10 @@ def test_markup_becomes_text() -> None:
     )
 
 
+def test_orders_to_a_renderer_are_not_read_out() -> None:
+    assert plain("{\\an8}up {there} {\\i1}now{\\i0}") == "up {there} now"
+
+
 def test_blank_lines_and_control_characters_cannot_end_a_cue() -> None:
     assert plain("a\n\n\r\n \x00b\x0b\x85c\\N\\Nd") == "a\nb\nc\nd"
 
