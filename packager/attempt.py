@@ -1,4 +1,4 @@
-"""One attempt at one chunk: segments go to storage under names of its own, indexes last and only if absent."""
+"""One attempt at some chunks: segments go to storage under names of its own, each chunk's index as soon as it is whole and only if absent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import re
 import secrets
 import struct
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
@@ -19,16 +20,19 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 PARALLEL_PUTS = 4
 INDEX = re.compile(r"(?P<rendition>[a-z0-9-]+)/(?P<chunk>\d{4,})\.json")
 SEGMENT = re.compile(r"[a-z0-9-]+/\d{4,}-[0-9a-f]{8}/\d{6,}\.m4s")
+Place = tuple[str, int]
+"""A rendition's name and a chunk's number."""
 
 
 def index_key(prefix: str, rendition: str, chunk: int) -> str:
     return f"{prefix}/{rendition}/{chunk:04d}.json"
 
 
-def finished_chunks(store: ObjectStore, prefix: str) -> set[tuple[str, int]]:
-    """(rendition, chunk) of every index under `prefix`."""
-    names = (info.key.removeprefix(f"{prefix}/") for info in store.list(f"{prefix}/"))
-    return {(match["rendition"], int(match["chunk"])) for name in names if (match := INDEX.fullmatch(name))}
+def finished_chunks(store: ObjectStore, prefix: str) -> dict[Place, ChunkIndex]:
+    """Every index under `prefix`."""
+    keys = [info.key for info in store.list(f"{prefix}/") if INDEX.fullmatch(info.key.removeprefix(f"{prefix}/"))]
+    indexes = [ChunkIndex.from_json(store.read(key)) for key in keys]
+    return {(index.rendition, index.chunk): index for index in indexes}
 
 
 def sweep(store: ObjectStore, prefix: str) -> None:
@@ -47,13 +51,25 @@ def sweep(store: ObjectStore, prefix: str) -> None:
 
 
 class Attempt:
-    """Puts run beside the encode, a few at a time: bounded memory, and object storage's latency doesn't stop the encoder."""
+    """Puts run beside the encode, a few at a time: bounded memory, and object storage's latency doesn't stop the encoder.
 
-    def __init__(self, store: ObjectStore, prefix: str, chunk: int, renditions: list[str]) -> None:
-        self._store, self._prefix, self._chunk = store, prefix, chunk
+    `wanted` are the chunks to be made, `spans` the segment numbers of every chunk of the film. Segments of a chunk that is not wanted are passed
+    over: sound starts again from the beginning, but what an earlier attempt finished stays. `finished` is told of each index that stands.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        prefix: str,
+        wanted: set[Place],
+        spans: Mapping[str, list[range]],
+        finished: Callable[[ChunkIndex], None],
+    ) -> None:
+        self._store, self._prefix, self._wanted, self._finished = store, prefix, set(wanted), finished
+        self._spans = {rendition: spans[rendition] for rendition, _ in wanted}
         self._name = secrets.token_hex(4)
         self._inits: dict[str, tuple[str, int, str]] = {}
-        self._segments: dict[str, list[SegmentEntry]] = {rendition: [] for rendition in renditions}
+        self._segments: dict[Place, list[SegmentEntry]] = {}
         self._pool = ThreadPoolExecutor(PARALLEL_PUTS, thread_name_prefix="put")
         self._waiting: list[Future[None]] = []
 
@@ -64,13 +80,13 @@ class Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=error is not None)
-        if error is not None:
-            self._remove(list(self._segments))
+        for place in list(self._segments):
+            self._remove(place)
 
     def take(self, message: Message) -> None:
-        """Store an `init` or `segment` message of the child."""
+        """Store an `init` or `segment` message of the child. The last segment of a chunk makes its index."""
         rendition = str(message.fields.get("rendition"))
-        if rendition not in self._segments:
+        if rendition not in self._spans:
             raise nonsense(f"{message.kind} of {rendition[:40]}, which nobody asked for")
         try:
             if message.kind == "init":
@@ -80,6 +96,11 @@ class Attempt:
         except (KeyError, TypeError, ValueError, IndexError, struct.error) as error:
             raise nonsense(f"a broken {message.kind} of {rendition}") from error
 
+    def check(self) -> None:
+        """The child is done: nothing may be missing."""
+        if self._wanted:
+            raise nonsense(f"nothing of {', '.join(sorted({rendition for rendition, _ in self._wanted}))}")
+
     def _init(self, rendition: str, message: Message) -> None:
         uri = f"init-{hashlib.sha256(message.payload).hexdigest()[:12]}.mp4"
         self._inits[rendition] = (uri, int(message.fields["timescale"]), fmp4.codecs(message.payload))
@@ -88,11 +109,18 @@ class Attempt:
     def _segment(self, rendition: str, message: Message) -> None:
         fields, data = message.fields, message.payload
         number, start, duration = (int(fields[name]) for name in ("number", "start", "duration"))
-        uri = f"{self._chunk:04d}-{self._name}/{number:06d}.m4s"
+        chunk = next(chunk for chunk, span in enumerate(self._spans[rendition]) if number in span)
+        place = (rendition, chunk)
+        if place not in self._wanted:
+            return
+        uri = f"{chunk:04d}-{self._name}/{number:06d}.m4s"
         frames = tuple(IFrame(int(offset), int(size), int(begin)) for offset, size, begin in fields["iframes"])
         digest = hashlib.sha256(data).hexdigest()
-        self._segments[rendition].append(SegmentEntry(uri, number, start, duration, len(data), digest, frames))
+        entry = SegmentEntry(uri, number, start, duration, len(data), digest, frames)
+        self._segments.setdefault(place, []).append(entry)
         self._put(f"{rendition}/{uri}", data, "video/iso.segment")
+        if number == self._spans[rendition][chunk][-1]:
+            self._commit(place)
 
     def _put(self, name: str, data: bytes, kind: str) -> None:
         while len(self._waiting) >= 2 * PARALLEL_PUTS:
@@ -102,36 +130,35 @@ class Attempt:
     def _store_object(self, key: str, data: bytes, kind: str) -> None:
         self._store.put(key, data, type=kind, cache=IMMUTABLE)
 
-    def commit(self) -> None:
-        """All bytes are in storage: create the indexes. A rendition whose index exists already was won by another attempt."""
-        for rendition, segments in self._segments.items():
-            if not segments or rendition not in self._inits:
-                raise nonsense(f"nothing of {rendition}")
-        for waiting in self._waiting:
-            waiting.result()
-        lost = [rendition for rendition in self._segments if not self._won(rendition)]
-        self._remove(lost)
-
-    def _won(self, rendition: str) -> bool:
+    def _commit(self, place: Place) -> None:
+        """All bytes of a chunk are in storage: create its index. Where one stands already, another attempt has won."""
+        while self._waiting:
+            self._waiting.pop(0).result()
+        rendition, chunk = place
         init, timescale, codecs = self._inits[rendition]
-        index = ChunkIndex(
-            rendition, self._chunk, self._name, init, timescale, codecs, tuple(self._segments[rendition])
-        )
-        try:
-            self._store.put(
-                index_key(self._prefix, rendition, self._chunk),
-                index.to_json(),
-                type="application/json",
-                if_absent=True,
-            )
-        except ObjectExists:
-            winner = ChunkIndex.from_json(self._store.read(index_key(self._prefix, rendition, self._chunk)))
-            return winner.attempt == self._name  # a retried put may meet its own first try
-        return True
+        segments = self._segments[place]
+        if [entry.number for entry in segments] != list(self._spans[rendition][chunk]):
+            raise ValueError("segments out of order")
+        mine = ChunkIndex(rendition, chunk, self._name, init, timescale, codecs, tuple(segments))
+        index = self._standing(mine)
+        if index.attempt == self._name:
+            del self._segments[place]
+        else:
+            self._remove(place)
+        self._wanted.discard(place)
+        self._finished(index)
 
-    def _remove(self, renditions: list[str]) -> None:
+    def _standing(self, mine: ChunkIndex) -> ChunkIndex:
+        """The index that counts; ours if nobody was faster. A retried put may meet its own first try."""
+        key = index_key(self._prefix, mine.rendition, mine.chunk)
+        try:
+            self._store.put(key, mine.to_json(), type="application/json", if_absent=True)
+        except ObjectExists:
+            return ChunkIndex.from_json(self._store.read(key))
+        return mine
+
+    def _remove(self, place: Place) -> None:
         """A loser's segments are rubbish; if they can't be removed now, a sweep finds them by their attempt's name."""
-        for rendition in renditions:
-            for entry in self._segments[rendition]:
-                with contextlib.suppress(StorageError):
-                    self._store.delete(f"{self._prefix}/{rendition}/{entry.uri}")
+        for entry in self._segments.pop(place):
+            with contextlib.suppress(StorageError):
+                self._store.delete(f"{self._prefix}/{place[0]}/{entry.uri}")

@@ -47,7 +47,9 @@ APART = 1.15  # a rung nearer than this to the top would be a second encode of t
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One video rendition. Sizes in pixels, rates in kb/s; `step` 2 takes every second frame of the grid; `threads` are x264's."""
+    """One video rendition. Sizes in pixels, rates in kb/s; `step` 2 takes every second frame of the grid; `threads` are x264's.
+
+    A `passthrough` rung keeps the source's own packets."""
 
     name: str
     width: int
@@ -58,6 +60,7 @@ class Rung:
     preset: str
     step: int
     threads: int
+    passthrough: bool = False
 
 
 def rungs(width: int, height: int, rate: Fraction, *, max_short: int = 1080, threads: int = 2) -> tuple[Rung, ...]:

@@ -1,7 +1,7 @@
 """The steps of an encode in order, resumable: probe, plan, chunks beside audio and poster, playlists, report.
 
-Nothing is visible before it is whole: segments come first, then the chunk's index, then media playlists, and `master.m3u8` last. Killed at
-any point and started again with the same source and options, it finds the finished chunks by their indexes and encodes only the rest.
+Nothing is named before it is there: segments come first, then the chunk's index, then the stages' playlists (see stages.py), and `master.m3u8`
+last. Killed at any point and started again with the same source and options, it finds the finished chunks by their indexes and encodes only the rest.
 """
 
 from __future__ import annotations
@@ -9,42 +9,47 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from packager import plan as planning
-from packager import sandbox, tonemap
-from packager.attempt import IMMUTABLE, Attempt, finished_chunks, sweep
+from packager import renditions, sandbox, tonemap
+from packager.attempt import IMMUTABLE, Attempt, Place, finished_chunks, sweep
 from packager.errors import Cancelled, EncodeFailed, PackagerError, SourceRefused
 from packager.facts import SourceFacts
-from packager.plan import Options, Plan
+from packager.index import ChunkIndex
+from packager.ladder import Rung
+from packager.meter import Meter, Progress
+from packager.plan import Options, Plan, VideoPlan
 from packager.publish import Package, publish
 from packager.sandbox import LIMITS, Limits
+from packager.stages import AHEAD, Published, Stages
 from packager.timeline import Chunk
 from storage.base import ObjectExists, ObjectStore
 
 PROBE_LIMITS = sandbox.Limits(memory_bytes=2 << 30, cpu_s=1800)
 DEFAULTS = Options()
 HASH_BLOCK = 4 << 20
+CORES, CORES_PER_CHUNK = len(os.sched_getaffinity(0)), 6  # one chunk's rungs keep about six cores busy
 FACTS: TypeAdapter[SourceFacts] = TypeAdapter(SourceFacts)
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """`stage` is probing, encoding or packaging; `percent` 0 to 100 of the whole; `speed` in seconds of film per second."""
+class Orders:
+    """What the caller wants to be told and asked, from any thread, and what a child may use."""
 
-    stage: str
-    percent: float
-    eta_s: float | None = None
-    speed: float | None = None
-    playable: bool = False
+    report: Callable[[Progress], None]
+    published: Callable[[Published], None]
+    cancelled: Callable[[], bool]
+    limits: Limits
 
 
 def probe(source: Path, *, cancelled: Callable[[], bool] = lambda: False) -> SourceFacts:
@@ -76,6 +81,7 @@ def encode(
     prefix: str | Callable[[str], str],
     *,
     report: Callable[[Progress], None] = lambda progress: None,
+    published: Callable[[Published], None] = lambda news: None,
     cancelled: Callable[[], bool] = lambda: False,
     options: Options = DEFAULTS,
     limits: Limits = LIMITS,
@@ -85,19 +91,32 @@ def encode(
 
     Raises SourceRefused (final), EncodeFailed (worth another attempt), Cancelled, a plain PackagerError if `prefix` holds another plan's package,
     or storage's errors. Blocking; one child process at a time
-    works on the picture and one on the sound.
+    works on the picture and one on the sound. `published` is told, from the thread that made it so, of each stage that can be watched.
     """
     report(Progress("probing", 0.0))
     facts = probe(source, cancelled=cancelled)
     plan = planning.make(facts, source_sha256 or _sha256(source, cancelled), options)
     place = prefix(plan.version) if callable(prefix) else prefix
+    orders = Orders(report, published, cancelled, limits)
     with tonemap.table(plan) as cube:
-        run = _Run(source.resolve(), store, place, plan, cube, limits, report, cancelled)
+        run = _Run(source.resolve(), store, place, plan, cube, orders)
         run.remember_plan()
         damaged = run.encode()
     report(Progress("packaging", 99.0))
     package = publish(store, place, plan, facts, damaged, poster=run.poster)
     sweep(store, place)
+    published(
+        Published(
+            "final",
+            plan.version,
+            place,
+            package.duration_s,
+            package.duration_s,
+            package.width,
+            package.height,
+            run.poster,
+        )
+    )
     report(Progress("packaging", 100.0, 0.0, playable=True))
     return package
 
@@ -113,25 +132,18 @@ def _sha256(source: Path, cancelled: Callable[[], bool]) -> str:
 
 
 class _Run:
-    """One encode in one process: what is finished, what is under way, how far it is."""
+    """One encode in one process: what is finished, what is under way, who is told."""
 
     def __init__(
-        self,
-        source: Path,
-        store: ObjectStore,
-        prefix: str,
-        plan: Plan,
-        cube: str | None,
-        limits: Limits,
-        report: Callable[[Progress], None],
-        cancelled: Callable[[], bool],
+        self, source: Path, store: ObjectStore, prefix: str, plan: Plan, cube: str | None, orders: Orders
     ) -> None:
-        self._source, self._store, self._prefix, self._plan = source, store, prefix, plan
-        self._limits, self._report, self._cancelled = limits, report, cancelled
+        self._store, self._prefix, self._plan, self._orders = store, prefix, plan, orders
         self._stopped = False
         self._request = {"path": str(source), "plan": plan.to_json().decode(), "cube": cube}
-        self._finished = finished_chunks(store, prefix)
-        self._meter = _Meter(float(plan.duration), report)
+        self._spans = renditions.spans(plan)
+        self._done: set[Place] = set()
+        self._meter = _meter(plan, orders.report)
+        self._stages = Stages(store, prefix, plan, self._tell, self._meter.speed)
         self.poster = False
 
     def remember_plan(self) -> None:
@@ -143,74 +155,126 @@ class _Run:
             if self._store.read(key) != text:
                 detail = f"{self._prefix} holds a package of another film, or of this one with other settings. Choose another place."
                 raise PackagerError("destination_taken", "The destination is taken", detail) from None
+            self._take_over()
+
+    def _take_over(self) -> None:
+        for place, index in finished_chunks(self._store, self._prefix).items():
+            if self._plan.video and place[0].startswith("v"):
+                self._meter.found(self._cost(self._plan.video.chunks[place[1]], [place[0]]))
+            self._finished(index)
+
+    def _finished(self, index: ChunkIndex) -> None:
+        self._done.add((index.rendition, index.chunk))
+        self._stages.add(index)
+
+    def _tell(self, news: Published) -> None:
+        self._meter.playable = True
+        self._orders.published(news)
 
     def encode(self) -> int:
         """Everything that is not finished yet; the count of damaged packets."""
-        with ThreadPoolExecutor(1, thread_name_prefix="sound") as side:
-            sound = side.submit(self._sound_and_poster)
+        with ThreadPoolExecutor(2, thread_name_prefix="beside") as side:
+            beside = [side.submit(self._sound), side.submit(self._passed_through)]
             try:
-                damaged = self._picture(sound)
-                return damaged + sound.result()
+                damaged = self._picture(beside)
+                return damaged + sum(work.result() for work in beside)
             finally:
                 self._stopped = True  # an error on one side ends the other's child at once
 
     def _halt(self) -> bool:
-        return self._stopped or self._cancelled()
+        return self._stopped or self._orders.cancelled()
 
-    def _picture(self, sound: Future[int]) -> int:
-        damaged = 0
-        for chunk in self._plan.video.chunks if self._plan.video else ():
-            if sound.done():
-                sound.result()  # a failed side shows now, not after hours of encoding
-            damaged += self._chunk(chunk)
+    def _picture(self, beside: list[Future[int]]) -> int:
+        """The first segments of the start rung, the poster, then chunk after chunk of all rungs."""
+        if not self._plan.video:
+            self._poster()
+            return 0
+        plan, start = self._plan.video, renditions.start(self._plan.video)
+        names = [rung.name for rung in plan.rungs if not rung.passthrough]
+        damaged = 0 if start.passthrough else self._chunk("chunk", plan.chunks[0], [start.name])
+        self._poster()
+        since = time.monotonic()
+        damaged += self._chunk("chunk", plan.chunks[0], names)
+        if not start.passthrough and _seconds(plan, plan.chunks[0]) < AHEAD * (time.monotonic() - since):
+            damaged += self._chunks(
+                plan.chunks[1:], [start.name], beside
+            )  # all rungs at once would be caught up by a viewer
+        return damaged + self._chunks(plan.chunks[1:], names, beside)
+
+    def _chunks(self, chunks: Sequence[Chunk], names: list[str], beside: list[Future[int]]) -> int:
+        """One after the other, or several at once where there are cores for it. An error ends all of them."""
+        with ThreadPoolExecutor(max(1, CORES // CORES_PER_CHUNK), thread_name_prefix="chunk") as pool:
+            works = [pool.submit(self._chunk, "chunk", chunk, names) for chunk in chunks]
+            try:
+                return sum(self._settled(work, beside) for work in works)
+            except BaseException:
+                self._stopped = True
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _settled(self, work: Future[int], beside: list[Future[int]]) -> int:
+        """Its damaged packets; a failed side shows now, not after hours of encoding."""
+        damaged = work.result()
+        for other in beside:
+            if other.done():
+                other.result()
         return damaged
 
-    def _chunk(self, chunk: Chunk) -> int:
-        assert self._plan.video
-        grid = self._plan.video.grid
-        start = grid.time(chunk.first) / grid.timescale
-        missing = [rung.name for rung in self._plan.video.rungs if (rung.name, chunk.number) not in self._finished]
+    def _passed_through(self) -> int:
+        """The source's own pictures, repackaged a chunk at a time: far faster than anybody watches."""
+        rungs = [rung.name for rung in self._plan.video.rungs if rung.passthrough] if self._plan.video else []
+        chunks = self._plan.video.chunks if self._plan.video and rungs else ()
+        return sum(self._chunk("remux", chunk, rungs) for chunk in chunks)
+
+    def _chunk(self, task: str, chunk: Chunk, names: list[str]) -> int:
+        missing = [name for name in names if (name, chunk.number) not in self._done]
         if not missing:
-            self._meter.skip(grid.time(chunk.last) / grid.timescale)
             return 0
+        cost = self._cost(chunk, missing)
+        piece = (chunk.number, *missing)
 
         def progressed(frames: int) -> None:
-            self._meter.at(grid.time(chunk.first + frames) / grid.timescale)
+            self._meter.at(piece, cost * frames / (chunk.last - chunk.first))
 
-        self._meter.begin(start)
-        damaged = self._attempt("chunk", {"chunk": chunk.number, "rungs": missing}, missing, chunk.number, progressed)
-        self._meter.at(grid.time(chunk.last) / grid.timescale)
+        what = {"chunk": chunk.number, "rungs": missing}
+        damaged = self._attempt(task, what, {(name, chunk.number) for name in missing}, progressed)
+        self._meter.done(piece, cost)
         return damaged
 
-    def _sound_and_poster(self) -> int:
+    def _cost(self, chunk: Chunk, names: list[str]) -> float:
+        assert self._plan.video
+        weights = (_weight(rung) for rung in self._plan.video.rungs if rung.name in names)
+        return _seconds(self._plan.video, chunk) * sum(weights)
+
+    def _sound(self) -> int:
         damaged = 0
-        if self._plan.video or self._plan.cover is not None:
-            self._poster()
-        for track in self._plan.audio:
-            missing = [track.rendition(kbps) for kbps in track.kbps if (track.rendition(kbps), 0) not in self._finished]
-            if missing:
-                damaged += self._attempt("audio", {"track": track.name, "rates": missing}, missing, 0, self._heard)
+        for track in sorted(self._plan.audio, key=lambda track: not track.default):  # what is heard first is made first
+            names = [track.rendition(kbps) for kbps in track.kbps]
+            wanted = {(name, chunk) for name in names for chunk in range(len(self._spans[name]))} - self._done
+            what = {"track": track.name, "rates": sorted({name for name, _ in wanted})}
+            damaged += self._attempt("audio", what, wanted, self._heard) if wanted else 0
         return damaged
 
     def _heard(self, frames: int) -> None:
         if not self._plan.video:
-            self._meter.at(frames * planning.AAC_FRAME / planning.AUDIO_RATE)
+            self._meter.at("sound", frames * planning.AAC_FRAME / planning.AUDIO_RATE)
 
     def _poster(self) -> None:
         """A film without a poster is better than none: what goes wrong here is left to the report."""
+        if not self._plan.video and self._plan.cover is None:
+            return
         with contextlib.suppress(EncodeFailed, SourceRefused):
-            for message in sandbox.run("stills", self._request, limits=self._limits, cancelled=self._halt):
+            for message in sandbox.run("stills", self._request, limits=self._orders.limits, cancelled=self._halt):
                 if message.kind == "poster":
                     self._store.put(f"{self._prefix}/poster.jpg", message.payload, type="image/jpeg", cache=IMMUTABLE)
-                    self.poster = True
+                    self.poster = self._stages.poster = True
 
-    def _attempt(
-        self, task: str, what: dict[str, Any], renditions: list[str], chunk: int, progressed: Callable[[int], None]
-    ) -> int:
-        """Run one child and store what it makes; its indexes name it the winner, or somebody else was faster."""
-        with Attempt(self._store, self._prefix, chunk, renditions) as attempt:
+    def _attempt(self, task: str, what: dict[str, Any], wanted: set[Place], progressed: Callable[[int], None]) -> int:
+        """Run one child and store what it makes; the indexes of its chunks name it the winner, or somebody else was faster."""
+        with Attempt(self._store, self._prefix, wanted, self._spans, self._finished) as attempt:
             damaged: int | None = None
-            for message in sandbox.run(task, {**self._request, **what}, limits=self._limits, cancelled=self._halt):
+            request = {**self._request, **what}
+            for message in sandbox.run(task, request, limits=self._orders.limits, cancelled=self._halt):
                 if message.kind == "progress":
                     progressed(int(message.fields.get("frames") or 0))
                 elif message.kind == "done":
@@ -219,33 +283,22 @@ class _Run:
                     attempt.take(message)
             if damaged is None:
                 raise sandbox.nonsense("only a part")
-            attempt.commit()
+            attempt.check()
             return damaged
 
 
-class _Meter:
-    """Turns positions in the film into percent, speed and time left. Chunks found finished don't count as speed."""
+def _meter(plan: Plan, report: Callable[[Progress], None]) -> Meter:
+    per_second = float(sum(_weight(rung) for rung in plan.video.rungs)) if plan.video else 1.0
+    return Meter(float(plan.duration) * per_second, per_second, report)
 
-    def __init__(self, duration_s: float, report: Callable[[Progress], None]) -> None:
-        self._duration, self._report = duration_s, report
-        self._worked = self._from = 0.0
-        self._since = time.monotonic()
-        report(Progress("encoding", 0.0))
 
-    def skip(self, position: float) -> None:
-        self._report(Progress("encoding", self._percent(position)))
+def _seconds(plan: VideoPlan, chunk: Chunk) -> float:
+    return (plan.grid.time(chunk.last) - plan.grid.time(chunk.first)) / plan.grid.timescale
 
-    def begin(self, position: float) -> None:
-        self._from = position
 
-    def at(self, position: float) -> None:
-        self._worked, self._from = self._worked + max(0.0, position - self._from), position
-        speed = self._worked / max(0.001, time.monotonic() - self._since)
-        left = max(0.0, self._duration - position)
-        self._report(Progress("encoding", self._percent(position), left / speed if speed else None, speed or None))
-
-    def _percent(self, position: float) -> float:
-        return min(98.0, 98.0 * position / self._duration)
+def _weight(rung: Rung) -> float:
+    """What a second of a rung costs: its pixels, and next to nothing when they are passed through."""
+    return rung.width * rung.height / rung.step * (0.01 if rung.passthrough else 1.0)
 
 
 def facts_json(facts: SourceFacts) -> dict[str, Any]:
@@ -257,4 +310,4 @@ def facts_json(facts: SourceFacts) -> dict[str, Any]:
     return plain
 
 
-__all__ = ["Options", "Package", "Progress", "asdict", "encode", "facts_json", "probe"]
+__all__ = ["Options", "Package", "Progress", "Published", "encode", "facts_json", "probe"]

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Final, Literal
 
 import m3u8
-from m3u8.model import Media
+from m3u8.model import Media, Start
 
 from packager.index import SegmentEntry
 
@@ -21,6 +21,7 @@ VERSION: Final = 6  # EXT-X-MAP outside I-frame lists (R7)
 TARGET: Final = 6  # seconds (A7.5)
 FIRST_VARIANT: Final = 2_000_000  # bit/s: what a player starts with before it has measured anything (A1.32)
 SUBTITLES: Final = "subs"
+FINAL: Final = "vod"
 UNDETERMINED: Final = "und"  # BCP 47 for a language nobody named
 
 _MICRO: Final = 1_000_000
@@ -30,7 +31,8 @@ _MICRO: Final = 1_000_000
 class MediaRendition:
     """One track as published: a folder with an init segment (text has none) and segments.
 
-    `group` names the audio group, `channels` counts its channels, `name` is what a viewer sees in a menu. `codecs` is RFC 6381, "" for text.
+    `group` names the audio group, `channels` counts its channels, `name` is what a viewer sees in a menu. `codecs` is RFC 6381, "" for text. `ceiling` in bit/s
+    stands for the bandwidth while there is not enough to measure; `stage` is the media playlist's name.
     """
 
     folder: str
@@ -48,11 +50,29 @@ class MediaRendition:
     default: bool = False
     channels: int = 2
     forced: bool = False
+    ceiling: int | None = None
+    stage: str = FINAL
+
+    @property
+    def uri(self) -> str:
+        """Of its media playlist, from the entry playlist's place."""
+        return f"{self.folder}/{self.stage}.m3u8"
 
 
 def media_playlist(rendition: MediaRendition, target: int | None = None) -> str:
     """The VOD playlist `<folder>/vod.m3u8`. Pass `target_duration` of all renditions when a segment of any may last 6.5 s or more (A8.2)."""
     playlist = _playlist(rendition, target)
+    times = _micro([segment.start for segment in rendition.segments], _end(rendition), rendition.timescale)
+    for segment, duration in zip(rendition.segments, times, strict=True):
+        playlist.add_segment(_segment(rendition, segment.uri, duration))
+    return _text(playlist)
+
+
+def event_playlist(rendition: MediaRendition, *, ended: bool) -> str:
+    """What there is so far, as a playlist that only grows (R4.3.3.5). Players begin at its start, not at its end (R4.3.5.2)."""
+    playlist = _playlist(rendition, None)
+    playlist.playlist_type, playlist.is_endlist = "event", ended
+    playlist.start = Start(time_offset=0)
     times = _micro([segment.start for segment in rendition.segments], _end(rendition), rendition.timescale)
     for segment, duration in zip(rendition.segments, times, strict=True):
         playlist.add_segment(_segment(rendition, segment.uri, duration))
@@ -73,7 +93,7 @@ def iframe_playlist(rendition: MediaRendition, target: int | None = None) -> str
 def multivariant(
     videos: Sequence[MediaRendition], audios: Sequence[MediaRendition], texts: Sequence[MediaRendition] = ()
 ) -> str:
-    """The entry playlist. A source without video gets one variant per audio group (R4.3.4.2)."""
+    """The entry playlist of the renditions' stage; I-frame playlists belong to the final one only. A source without video gets one variant per audio group (R4.3.4.2)."""
     playlist = m3u8.M3U8()
     playlist.version, playlist.is_variant, playlist.is_independent_segments = VERSION, True, True
     target = target_duration([*videos, *audios, *texts])
@@ -81,7 +101,7 @@ def multivariant(
         playlist.add_media(media)
     for info, uri in _ordered(_variants(videos, _groups(audios), texts, target)):
         playlist.add_playlist(m3u8.Playlist(uri, info, playlist.media, None))
-    for video in videos:
+    for video in (video for video in videos if video.stage == FINAL):
         playlist.add_iframe_playlist(
             m3u8.IFramePlaylist(None, f"{video.folder}/iframes.m3u8", _iframe_info(video, target))
         )
@@ -96,12 +116,22 @@ def target_duration(renditions: Iterable[MediaRendition]) -> int:
 
 def peak_bandwidth(rendition: MediaRendition, target: int = TARGET) -> int:
     """Bit/s of the worst contiguous run of segments lasting 0.5 to 1.5 target durations (R4.1), rounded up."""
-    return peak([(s.size, Fraction(s.duration, rendition.timescale)) for s in rendition.segments], target)
+    if rendition.ceiling is not None:
+        return rendition.ceiling
+    return peak(_parts(rendition), target)
 
 
 def average_bandwidth(rendition: MediaRendition) -> int:
     """Bit/s over the whole rendition, rounded up."""
-    return average([(s.size, Fraction(s.duration, rendition.timescale)) for s in rendition.segments])
+    if rendition.ceiling is not None:
+        return rendition.ceiling
+    return average(_parts(rendition))
+
+
+def _parts(rendition: MediaRendition) -> list[tuple[int, Fraction]]:
+    """(bytes, seconds) of each segment, the seconds as the playlist says them: whoever checks the figures has only those."""
+    times = _micro([segment.start for segment in rendition.segments], _end(rendition), rendition.timescale)
+    return [(s.size, Fraction(micro, _MICRO)) for s, micro in zip(rendition.segments, times, strict=True)]
 
 
 def peak(parts: Sequence[tuple[int, Fraction]], target: int) -> int:
@@ -167,8 +197,8 @@ def _variants(
     target: int,
 ) -> list[tuple[dict[str, Any], str]]:
     if not videos:
-        return [(_info(None, group, texts, target), f"{_first(group).folder}/vod.m3u8") for group in groups]
-    return [(_info(video, group, texts, target), f"{video.folder}/vod.m3u8") for video, group in _pairs(videos, groups)]
+        return [(_info(None, group, texts, target), _first(group).uri) for group in groups]
+    return [(_info(video, group, texts, target), video.uri) for video, group in _pairs(videos, groups)]
 
 
 def _pairs(
@@ -214,11 +244,8 @@ def _info(
 
 def _iframe_info(video: MediaRendition, target: int) -> dict[str, Any]:
     frames = [frame for segment in video.segments for frame in segment.iframes]
-    bounds = [*(frame.start for frame in frames), _end(video)]
-    parts = [
-        (frame.size, Fraction(after - before, video.timescale))
-        for frame, (before, after) in zip(frames, pairwise(bounds), strict=True)
-    ]
+    times = _micro([frame.start for frame in frames], _end(video), video.timescale)
+    parts = [(frame.size, Fraction(micro, _MICRO)) for frame, micro in zip(frames, times, strict=True)]
     return {
         "bandwidth": peak(parts, target),
         "average_bandwidth": average(parts),
@@ -252,7 +279,7 @@ def _group_media(kind: str, renditions: Sequence[MediaRendition], group: str, ap
             autoselect="YES" if chosen[rendition.language] is rendition else "NO",
             forced="YES" if rendition.forced else None,
             channels=str(rendition.channels) if kind == "AUDIO" else None,
-            uri=f"{rendition.folder}/vod.m3u8" if apart or rendition is not default else None,
+            uri=rendition.uri if apart or rendition is not default else None,
         )
         for rendition, name in zip(renditions, _names(renditions), strict=True)
     ]

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from packager import captions, playlist
+from packager import captions, playlist, renditions
 from packager.attempt import index_key
-from packager.errors import EncodeFailed
 from packager.facts import SourceFacts, TextFacts
 from packager.index import ChunkIndex, SegmentEntry
-from packager.ladder import Rung
-from packager.plan import AudioPlan, Plan, VideoPlan
+from packager.plan import Plan
 from packager.playlist import MediaRendition
 from storage.base import ObjectStore
 
@@ -60,8 +58,11 @@ class Package:
 
 def publish(store: ObjectStore, prefix: str, plan: Plan, facts: SourceFacts, damaged: int, *, poster: bool) -> Package:
     """Write the playlists and `report.json`, `master.m3u8` last. Raises EncodeFailed if an index is missing or has a hole."""
-    videos = [_video(store, prefix, plan.video, rung) for rung in plan.video.rungs] if plan.video else []
-    audios = [_audio(store, prefix, track, kbps) for track in plan.audio for kbps in track.kbps]
+    whole = {name: _whole(store, prefix, name, len(spans)) for name, spans in renditions.spans(plan).items()}
+    videos = [renditions.video(plan.video, rung, whole[rung.name]) for rung in plan.video.rungs] if plan.video else []
+    audios = [
+        renditions.audio(track, kbps, whole[track.rendition(kbps)]) for track in plan.audio for kbps in track.kbps
+    ]
     target = playlist.target_duration([*videos, *audios])  # one for all (Apple 8.2)
     for rendition in (*videos, *audios):
         _put(store, f"{prefix}/{rendition.folder}/vod.m3u8", playlist.media_playlist(rendition, target))
@@ -78,26 +79,14 @@ def publish(store: ObjectStore, prefix: str, plan: Plan, facts: SourceFacts, dam
     return package
 
 
+def _whole(store: ObjectStore, prefix: str, rendition: str, chunks: int) -> ChunkIndex:
+    return renditions.joined(
+        [ChunkIndex.from_json(store.read(index_key(prefix, rendition, chunk))) for chunk in range(chunks)]
+    )
+
+
 def _put(store: ObjectStore, key: str, text: str) -> None:
     store.put(key, text.encode(), type=PLAYLIST_TYPE, cache=IMMUTABLE)
-
-
-def _video(store: ObjectStore, prefix: str, plan: VideoPlan, rung: Rung) -> MediaRendition:
-    index = _joined(store, prefix, rung.name, len(plan.chunks))
-    return MediaRendition(
-        folder=rung.name, kind="video", init=index.init, timescale=index.timescale, segments=index.segments, codecs=index.codecs,
-        width=rung.width, height=rung.height, frame_rate=plan.grid.rate / rung.step,
-        group="", language=None, name=rung.name, default=False, channels=0,
-    )  # fmt: skip
-
-
-def _audio(store: ObjectStore, prefix: str, plan: AudioPlan, kbps: int) -> MediaRendition:
-    index = _joined(store, prefix, plan.rendition(kbps), 1)
-    return MediaRendition(
-        folder=plan.rendition(kbps), kind="audio", init=index.init, timescale=index.timescale, segments=index.segments, codecs=index.codecs,
-        width=0, height=0, frame_rate=None,
-        group=f"a{kbps}", language=_language(plan.language), name=_label(plan.title, plan.name), default=plan.default, channels=2,
-    )  # fmt: skip
 
 
 def _texts(store: ObjectStore, prefix: str, plan: Plan, facts: SourceFacts) -> list[MediaRendition]:
@@ -117,43 +106,16 @@ def _text(
         entries.append(SegmentEntry(uri, number, start, end - start, len(data), hashlib.sha256(data).hexdigest()))
     rendition = MediaRendition(
         folder=folder, kind="text", init="", timescale=TEXT_TIMESCALE, segments=tuple(entries), codecs="", width=0, height=0, frame_rate=None,
-        group="text", language=_language(track.language), name=_label(track.title, folder), default=False, channels=0,
+        group="text", language=renditions.language(track.language), name=renditions.label(track.title, folder), default=False, channels=0,
     )  # fmt: skip
     _put(store, f"{prefix}/{folder}/vod.m3u8", playlist.media_playlist(rendition))
     return rendition
 
 
-def _language(tag: str) -> str | None:
-    return None if tag == "und" else tag
-
-
-def _label(title: str, name: str) -> str:
-    return title.strip() or f"Track {name[1:]}"
-
-
-def _joined(store: ObjectStore, prefix: str, rendition: str, chunks: int) -> ChunkIndex:
-    """All chunks of a rendition as one index with URIs checked to follow each other without a hole."""
-    parts = [ChunkIndex.from_json(store.read(index_key(prefix, rendition, chunk))) for chunk in range(chunks)]
-    segments = tuple(entry for part in parts for entry in part.segments)
-    first = parts[0]
-    if any((part.init, part.codecs, part.timescale) != (first.init, first.codecs, first.timescale) for part in parts):
-        raise EncodeFailed(
-            "mixed_encoders", "Parts of the film don't fit together", f"{rendition} was made by encoders that disagree."
-        )
-    expected = 0
-    for number, entry in enumerate(segments):
-        if (entry.number, entry.start) != (number, expected):
-            raise EncodeFailed(
-                "hole", "A part of the film is missing", f"{rendition} has a hole before segment {entry.number}."
-            )
-        expected += entry.duration
-    return ChunkIndex(rendition, 0, first.attempt, first.init, first.timescale, first.codecs, segments)
-
-
 def _package(
     prefix: str, plan: Plan, facts: SourceFacts, damaged: int, poster: bool, made: list[MediaRendition]
 ) -> Package:
-    renditions = tuple(_facts(rendition) for rendition in made)
+    published = tuple(_facts(rendition) for rendition in made)
     notes = [*plan.notes, *([f"{damaged} damaged packets of the source were left out."] if damaged else [])]
     notes += ["No poster could be made."] if not poster and (plan.video or plan.cover is not None) else []
     report = {
@@ -166,11 +128,11 @@ def _package(
         "duration_s": float(plan.duration),
         "decisions": notes,
         "chapters": _chapters(facts, plan),
-        "renditions": [{name: getattr(r, name) for name in RenditionFacts.__slots__} for r in renditions],
+        "renditions": [{name: getattr(r, name) for name in RenditionFacts.__slots__} for r in published],
     }
     return Package(
         version=plan.version, prefix=prefix, master=MASTER, poster="poster.jpg" if poster else None, duration_s=float(plan.duration),
-        width=made[0].width or None, height=made[0].height or None, renditions=renditions, report=report,
+        width=made[0].width or None, height=made[0].height or None, renditions=published, report=report,
     )  # fmt: skip
 
 
