@@ -53,8 +53,7 @@ def test_the_whole_film_plays_to_its_end(watching: Page) -> None:
     assert watching.evaluate("document.querySelector('hls-video').duration") == pytest.approx(16, abs=0.1)
 
 
-def test_keys_play_pause_mute_and_seek(watching: Page) -> None:
-    watching.locator("media-controller").focus()
+def test_keys_play_pause_mute_and_seek_as_soon_as_play_was_pressed(watching: Page) -> None:
     watching.keyboard.press("k")
     until(watching, "document.querySelector('hls-video').paused")
     watching.keyboard.press("m")

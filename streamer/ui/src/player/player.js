@@ -30,6 +30,7 @@ export class Player {
     this.#part('unmute').addEventListener('click', () => this.#unmute());
     this.#video.addEventListener('error', () => { if (!this.#video.api) this.#fail(faultWords({})); }); // a native player's fault
     window.addEventListener('pagehide', () => this.#session?.close());
+    this.#video.addEventListener('play', () => this.#keepFocus(), { once: true });
     // A page brought back by the browser's history has lost its session; it opens a new one where it stood.
     window.addEventListener('pageshow', (event) => { if (event.persisted && this.#session) this.#reopen(); });
   }
@@ -98,6 +99,11 @@ export class Player {
   #unmute() {
     this.#video.muted = false;
     this.#part('unmute').hidden = true;
+  }
+
+  /** The large button goes when playing starts; its focus moves to the small one, or the keyboard would be in nobody's hands. */
+  #keepFocus() {
+    if (document.activeElement?.matches('.player-start')) this.#part('play').focus({ preventScroll: true });
   }
 
   #refused(refused) {
