@@ -122,7 +122,9 @@ def _origin(facts: SourceFacts) -> Fraction:
     """The film starts with its earliest track, but on a frame of the picture if that costs no more than LONGEST_TRIM_S of sound."""
     if not facts.video:
         return facts.start
-    late = _phase(facts.video, facts.start)
+    late = facts.video.start - facts.start
+    if late > LONGEST_TRIM_S:
+        late = _phase(facts.video, facts.start)
     return facts.start + late if late <= LONGEST_TRIM_S else facts.start
 
 
