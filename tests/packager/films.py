@@ -133,9 +133,8 @@ def _interleave(parts: Sequence[Iterator[float]]) -> None:
 def _video_stream(out: Any, film: Film) -> Any:
     stream = out.add_stream(film.codec, rate=film.rate, options=_options(film))
     stream.width, stream.height, stream.pix_fmt = *film.size, film.pixels
-    stream.time_base = stream.codec_context.time_base = (
-        1 / film.rate if out.format.name == "avi" else Fraction(1, film.ticks)
-    )
+    steady = out.format.name == "avi" or film.codec == "mpeg2video"
+    stream.time_base = stream.codec_context.time_base = 1 / film.rate if steady else Fraction(1, film.ticks)
     stream.codec_context.sample_aspect_ratio = film.sar
     stream.codec_context.gop_size = film.gop
     if film.interlaced:
@@ -231,17 +230,14 @@ def _beeping(out: Any, stream: Any, sound: Sound) -> Iterator[float]:
     within = samples % round(BEEP_EVERY_S * RATE)
     wave = np.where(within < float(BEEP_S * RATE), np.sin(within * (2 * np.pi * sound.hertz / RATE)) * 0.5, 0)
     step = stream.codec_context.frame_size or 1024
-    planar = stream.codec_context.format.is_planar
     for at in range(0, len(samples), step):
         part = wave[at : at + step]
-        frame = av.AudioFrame.from_ndarray(
-            np.tile(part.astype(np.float32), (channels, 1)), format="fltp", layout=sound.layout
-        )
+        samples_of_all = np.repeat(part.astype(np.float32), channels)[None]
+        frame = av.AudioFrame.from_ndarray(samples_of_all, format="flt", layout=sound.layout)
         frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
         frame.pts = int(samples[at])
-        if stream.codec_context.format.name != "fltp":
+        if stream.codec_context.format.name != "flt":
             frame = _converted(frame, stream.codec_context.format.name, sound.layout)
-        assert planar or frame.format.name == stream.codec_context.format.name
         out.mux(stream.encode(frame))
         yield float(samples[at]) / RATE
     out.mux(stream.encode(None))
@@ -306,6 +302,18 @@ def plane(frame: Any, index: int = 0) -> LUMA:
     part = frame.planes[index]
     rows: LUMA = np.frombuffer(part, np.uint8).reshape(part.height, part.line_size)[:, : part.width]
     return rows.copy()
+
+
+LUMA_OF = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114)}
+
+
+def rgb(frame: Any) -> tuple[float, float, float]:
+    """The mean colour of a limited-range frame as its own matrix says (ITU-T H.273, equations 38 to 40)."""
+    red, blue = LUMA_OF[frame.colorspace]
+    y, u, v = (float(plane(frame, index).mean()) for index in range(3))
+    light, u, v = (y - 16) / 219, (u - 128) / 224, (v - 128) / 224
+    r, b = light + 2 * (1 - red) * v, light + 2 * (1 - blue) * u
+    return 255 * r, 255 * (light - red * r - blue * b) / (1 - red - blue), 255 * b
 
 
 def samples(store: ObjectStore, prefix: str, folder: str) -> tuple[float, NDArray[np.float32]]:
