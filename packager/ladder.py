@@ -6,7 +6,7 @@ CRF spends less wherever the picture allows it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 HD = 720
@@ -17,11 +17,12 @@ HALF_RATE_BELOW, HALF_RATE_ABOVE = 540, Fraction(61, 2)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A line of the ladder: short side in pixels, ceiling in kb/s, quality aimed at (x264 CRF)."""
+    """A line of the ladder: short side in pixels, ceiling in kb/s, quality aimed at (x264 CRF); x264's preset if not by size."""
 
     short: int
     ceiling_kbps: int
     crf: float
+    preset: str = ""
 
 
 REFERENCE = (
@@ -49,7 +50,7 @@ APART = 1.15  # a rung nearer than this to the top would be a second encode of t
 class Rung:
     """One video rendition. Sizes in pixels, rates in kb/s; `step` 2 takes every second frame of the grid; `threads` are x264's.
 
-    A `passthrough` rung keeps the source's own packets."""
+    A `passthrough` rung keeps the source's own packets, some of which are decoded up to `reorder` frames before they are shown."""
 
     name: str
     width: int
@@ -61,15 +62,45 @@ class Rung:
     step: int
     threads: int
     passthrough: bool = False
+    reorder: int = 0
 
 
-def rungs(width: int, height: int, rate: Fraction, *, max_short: int = 1080, threads: int = 2) -> tuple[Rung, ...]:
-    """The rungs for a title shown at `width` x `height` square pixels and `rate` frames/s, largest first. Never upscales."""
+def rungs(
+    width: int,
+    height: int,
+    rate: Fraction,
+    *,
+    max_short: int = 1080,
+    threads: int = 2,
+    steps: tuple[Step, ...] = (),
+    topped: bool = False,
+) -> tuple[Rung, ...]:
+    """The rungs for a title shown at `width` x `height` square pixels and `rate` frames/s, largest first. Never upscales.
+
+    `steps` takes the place of the reference ladder. `topped`: the source's own picture is the top, so nothing near its size is made.
+    """
     short = min(width, height, max_short, max(1, LONGEST * min(width, height) // max(width, height)))
-    steps = [step for step in LOW if step.short in BELOW_THE_TOP and step.short * APART <= short]
-    steps += [_between(LOW, short), _between(HIGH, short)] if short >= HD else [_between(HIGH, short)]
+    chosen = _fitting(steps, min(width, height)) if steps else _reference(short)
+    if topped:
+        chosen = [step for step in chosen if step.short * APART <= short]
     halve = rate > HALF_RATE_ABOVE
-    return tuple(_rung(step, width, height, halve, threads) for step in reversed(steps))
+    return tuple(_rung(step, width, height, halve, threads) for step in reversed(chosen))
+
+
+def _reference(short: int) -> list[Step]:
+    steps = [step for step in LOW if step.short in BELOW_THE_TOP and step.short * APART <= short]
+    return steps + ([_between(LOW, short), _between(HIGH, short)] if short >= HD else [_between(HIGH, short)])
+
+
+def _fitting(steps: tuple[Step, ...], short: int) -> list[Step]:
+    """Those that the source is large enough for, else the smallest at the source's own size."""
+    rising = sorted(steps, key=lambda step: (step.short, step.ceiling_kbps))
+    return [step for step in rising if step.short <= short] or [replace(rising[0], short=short)]
+
+
+def ceiling(short: int) -> int:
+    """The most that the reference ladder spends on a picture of this size, kb/s."""
+    return _between(HIGH, short).ceiling_kbps
 
 
 def _between(line: tuple[Step, ...], short: int) -> Step:
@@ -93,7 +124,7 @@ def _rung(step: Step, width: int, height: int, halve: bool, threads: int) -> Run
         bufsize_kbps=step.ceiling_kbps * (1 if step.short <= REFERENCE[0].short else 2),
         crf=step.crf,
         # superfast costs the big rungs 0.4 VMAF and halves their time; the small ones take so little that they keep the better preset.
-        preset="superfast" if step.short >= HD else "veryfast",
+        preset=step.preset or ("superfast" if step.short >= HD else "veryfast"),
         step=2 if halve and step.short < HALF_RATE_BELOW else 1,
         threads=threads,
     )

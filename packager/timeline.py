@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import floor
 
 from packager.facts import VideoFacts
@@ -181,10 +182,12 @@ def _segments(keys: tuple[int, ...], seconds: Callable[[int], Fraction], total: 
 
 
 def chunks(grid: Grid, video: VideoFacts, origin: Fraction, *, segments_per_chunk: int) -> tuple[Chunk, ...]:
-    """Runs of whole segments, each with the source key frame its decoding starts at."""
-    firsts = range(0, len(grid.segments), segments_per_chunk)
+    """Runs of whole segments, each with the source key frame its decoding starts at. The first is one segment: a viewer waits for it."""
+    total = len(grid.segments)
+    firsts = [0, *range(1, total, segments_per_chunk), total]
     return tuple(
-        _chunk(grid, video, origin, number, first, first + segments_per_chunk) for number, first in enumerate(firsts)
+        _chunk(grid, video, origin, number, first, following)
+        for number, (first, following) in enumerate(pairwise(firsts))
     )
 
 
