@@ -99,10 +99,13 @@ def _progress(version: Version, known: Progress | None) -> dict[str, Any] | None
 def _film(services: Services, version: Version | None) -> dict[str, Any]:
     """What plays now."""
     if version is None:
-        return {"playable": False, "duration_s": None, "width": None, "height": None, "poster_url": None}
+        nothing = ("stage", "available_s", "duration_s", "width", "height", "poster_url")
+        return {"playable": False, **dict.fromkeys(nothing)}
     poster = services.poster_url(version.path) if version.poster and version.path else None
     return {
         "playable": version.playable,
+        "stage": version.stage,
+        "available_s": version.available_s,
         "duration_s": version.duration_s,
         "width": version.width,
         "height": version.height,

@@ -35,6 +35,14 @@ class Processing(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Stage(StrEnum):
+    """How much of a version plays: `start` one rendition, `grow` all of them, both as far as they are made; `final` all of everything."""
+
+    START = "start"
+    GROW = "grow"
+    FINAL = "final"
+
+
 class Policy(StrEnum):
     """`public` plays for anyone who has the playback id, `private` for those who may see the asset."""
 
@@ -65,7 +73,7 @@ class Asset(Base):
 
 
 class Version(Base):
-    """One encode of one source. `path` is `<asset>/<hash of source and plan>`, known once it is published."""
+    """One encode of one source. `path` is `<asset>/<hash of source and plan>`, known once something of it plays; `available_s` is how much does."""
 
     __tablename__ = "versions"
     __table_args__ = (Index("ix_versions_asset_id_id", "asset_id", "id"),)
@@ -79,6 +87,8 @@ class Version(Base):
     source_sha256: Mapped[str] = mapped_column(exact(64, ascii_only=True))
     processing: Mapped[str] = mapped_column(Code, default=Processing.QUEUED)
     playable: Mapped[bool] = mapped_column(default=False)
+    stage: Mapped[str | None] = mapped_column(Code)
+    available_s: Mapped[float | None] = mapped_column(Double)
     error: Mapped[dict[str, Any] | None] = mapped_column(Json)
     report: Mapped[dict[str, Any] | None] = mapped_column(Json)
     duration_s: Mapped[float | None] = mapped_column(Double)

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from streamer import ids
-from streamer.catalog.tables import Asset, Processing, Rendition, Version
+from streamer.catalog.tables import Asset, Processing, Rendition, Stage, Version
 from streamer.db import now
 from streamer.jobs.errors import TaskFailed
 from streamer.jobs.tables import Job, State
@@ -18,6 +18,7 @@ _FOLLOWED = {
     State.FAILED: Processing.ERRORED,
     State.CANCELLED: Processing.CANCELLED,
 }
+_ORDER = list(Stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,19 @@ class Facts:
     poster: bool
     renditions: Sequence[RenditionFacts]
     report: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What can be watched of an unfinished encode: its first `available_s` of `duration_s` seconds."""
+
+    stage: Stage
+    path: str
+    available_s: float
+    duration_s: float
+    width: int | None
+    height: int | None
+    poster: bool
 
 
 def create(s: Session, asset_id: str, source: Source) -> Version:
@@ -101,12 +115,17 @@ def renditions(s: Session, version_id: str) -> Sequence[Rendition]:
 
 
 def follow(s: Session, job: Job) -> None:
-    """Keep the row in step with its transcode job (see `jobs.kinds`). Success is written by `publish`."""
+    """Keep the row in step with its transcode job (see `jobs.kinds`). Success is written by `publish`.
+
+    What grew stays in view while the job waits for another try, and goes when nothing more will come.
+    """
     version = s.get(Version, job.subject_id, populate_existing=True)
     if version is None or job.state not in _FOLLOWED:
         return
     version.processing = _FOLLOWED[State(job.state)]
     version.error = job.error
+    if job.state != State.QUEUED and version.playable:
+        _withdraw(s, version)
 
 
 def advance(s: Session, version_id: str, processing: Processing) -> None:
@@ -115,13 +134,25 @@ def advance(s: Session, version_id: str, processing: Processing) -> None:
     version.processing = processing
 
 
+def grow(s: Session, version_id: str, growth: Growth) -> None:
+    """Let what exists of it be watched. It plays at once if nothing else of the film does; a version that plays is replaced by whole ones only."""
+    version = s.get_one(Version, version_id)
+    if version.stage is not None and _ORDER.index(growth.stage) < _ORDER.index(Stage(version.stage)):
+        return  # the smaller stage goes on growing beside the better one
+    asset = _undeleted(s, version.asset_id)
+    version.stage, version.available_s, version.playable = growth.stage, growth.available_s, True
+    version.path, version.duration_s, version.poster = growth.path, growth.duration_s, growth.poster
+    version.width, version.height = growth.width, growth.height
+    if asset.live_version_id is None:
+        asset.live_version_id = version.id
+
+
 def publish(s: Session, version_id: str, facts: Facts) -> None:
     """Record what was made and make it what plays: one pointer, moved in the transaction that finishes the job."""
     version = s.get_one(Version, version_id)
-    asset = s.get_one(Asset, version.asset_id, with_for_update=True, populate_existing=True)
-    if asset.deleted_at is not None:
-        raise deleted()
+    asset = _undeleted(s, version.asset_id)
     version.path, version.report = facts.path, facts.report
+    version.stage, version.available_s = Stage.FINAL, facts.duration_s
     version.duration_s, version.width, version.height = facts.duration_s, facts.width, facts.height
     version.poster, version.playable, version.error = facts.poster, True, None
     version.processing, version.published_at = Processing.READY, now()
@@ -134,6 +165,22 @@ def publish(s: Session, version_id: str, facts: Facts) -> None:
 def deleted() -> TaskFailed:
     """What happens to work on a film that is gone."""
     return TaskFailed("asset_deleted", "The film was deleted", "There is nothing left to prepare.", retryable=False)
+
+
+def _undeleted(s: Session, asset_id: str) -> Asset:
+    """The asset, locked; TaskFailed when it is gone."""
+    asset = s.get_one(Asset, asset_id, with_for_update=True, populate_existing=True)
+    if asset.deleted_at is not None:
+        raise deleted()
+    return asset
+
+
+def _withdraw(s: Session, version: Version) -> None:
+    """Nobody new starts on what will have no end. Its path stays: those who watch keep what exists."""
+    asset = s.get_one(Asset, version.asset_id, with_for_update=True, populate_existing=True)
+    version.playable, version.stage, version.available_s = False, None, None
+    if asset.live_version_id == version.id:
+        asset.live_version_id = None
 
 
 def _replace_renditions(s: Session, version_id: str, facts: Iterable[RenditionFacts]) -> None:

@@ -37,11 +37,29 @@ def test_the_first_migration_goes_up_down_and_up_again(engine: Engine) -> None:
     assert set(inspect(engine).get_table_names()) == {"alembic_version", *db.Base.metadata.tables}
 
 
+def test_what_played_before_there_were_stages_is_whole(engine: Engine) -> None:
+    migrations.upgrade(engine, "0001")
+    row = {"source_key": "k", "source_name": "n", "source_size": 1, "source_sha256": "0" * 64, "processing": "ready"}
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO users VALUES ('u', 'e', 'n', 'p', 'admin', '2026-01-01', NULL)"))
+        asset = "INSERT INTO assets (id, owner_id, title, publication, created_at, updated_at) VALUES "
+        connection.execute(text(asset + "('a', 'u', 't', 'published', '2026-01-01', '2026-01-01')"))
+        for name, playable in (("v1", True), ("v2", False)):
+            columns = {**row, "id": name, "asset_id": "a", "playable": playable, "poster": False, "duration_s": 9.5}
+            fields = ", ".join(f":{column}" for column in columns)
+            version = f"INSERT INTO versions ({', '.join(columns)}, created_at) VALUES ({fields}, '2026-01-01')"
+            connection.execute(text(version), columns)
+    migrations.upgrade(engine)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT id, stage, available_s FROM versions ORDER BY id")).all()
+    assert found == [("v1", "final", 9.5), ("v2", None, None)]
+
+
 def test_processes_that_migrate_at_once_do_it_once(engine: Engine) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: migrations.upgrade(engine), range(4)))
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0001",)]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0002",)]
 
 
 def test_every_foreign_key_is_in_the_migrated_schema(engine: Engine) -> None:

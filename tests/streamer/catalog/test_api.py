@@ -4,7 +4,8 @@ from sqlalchemy import update
 
 from streamer import db
 from streamer.catalog import playback_ids, versions
-from streamer.catalog.tables import Asset, Policy, Processing
+from streamer.catalog.tables import Asset, Policy, Processing, Stage
+from streamer.catalog.versions import Growth
 from streamer.jobs import jobs, progress
 from streamer.jobs.errors import TaskFailed
 from streamer.jobs.progress import Progress
@@ -25,6 +26,8 @@ def test_a_film_is_shown_with_its_state_its_source_and_its_names(site: Site) -> 
         "publication": "published",
         "processing": "queued",
         "playable": False,
+        "stage": None,
+        "available_s": None,
         "progress": {"stage": "queued", "percent": 0.0, "eta_s": None, "speed": None},
         "error": None,
         "duration_s": None,
@@ -53,10 +56,22 @@ def test_a_published_film_plays_and_shows_its_facts(site: Site) -> None:
     shown = site.as_("editor").get(f"/assets/{asset.id}").json()
     assert (shown["processing"], shown["playable"], shown["progress"], shown["error"]) == ("ready", True, None, None)
     assert (shown["duration_s"], shown["width"], shown["height"]) == (12.5, 1280, 720)
+    assert (shown["stage"], shown["available_s"]) == ("final", 12.5)
     assert "poster.jpg" in shown["poster_url"]
     renditions = site.as_("editor").get(f"/assets/{asset.id}/renditions").json()["data"]
     assert [one["name"] for one in renditions] == ["v720-3000k", "v360-365k", "a1-48k"]
     assert renditions[0]["frame_rate"] == "30000/1001"
+
+
+def test_a_film_that_grows_plays_while_it_is_made(site: Site) -> None:
+    asset, version, _ = site.film(site.user("editor"))
+    with db.session(site.services) as s:
+        versions.advance(s, version.id, Processing.ENCODING)
+        versions.grow(s, version.id, Growth(Stage.START, f"{asset.id}/v1", 6.0, 60.0, 640, 360, poster=True))
+    shown = site.as_("editor").get(f"/assets/{asset.id}").json()
+    assert (shown["processing"], shown["playable"], shown["stage"]) == ("encoding", True, "start")
+    assert (shown["available_s"], shown["duration_s"], shown["height"]) == (6.0, 60.0, 360)
+    assert f"{asset.id}/v1/poster.jpg" in shown["poster_url"]
 
 
 def test_an_error_is_explained_with_its_next_try(site: Site) -> None:
