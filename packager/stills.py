@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice, takewhile
 from typing import Any
 
 import av
@@ -20,9 +22,11 @@ from packager.picture import Filters, prepared
 from packager.plan import Plan, VideoPlan
 from packager.source import Decoder, decoded, open_source, packets, prepare_decoder
 
-CANDIDATES = (Fraction(1, 10), Fraction(1, 4), Fraction(2, 5), Fraction(3, 5))
+# Not where key frames and titles like to be.
+CANDIDATES = (Fraction(11, 100), Fraction(26, 100), Fraction(43, 100), Fraction(62, 100))
 LONGEST_SIDE = 1280
 SAMPLES = 4096
+LONGEST_GOP = 150  # frames decoded for one candidate
 
 
 def run(request: dict[str, Any], emit: Emitter) -> None:
@@ -41,12 +45,15 @@ def _best(path: str, plan: VideoPlan, cube: str | None) -> av.VideoFrame | None:
 
 
 def _at(path: str, plan: VideoPlan, share: Fraction, cube: str | None) -> av.VideoFrame | None:
-    """The key frame at or before a share of the duration, prepared as the top rung's frames are."""
+    """The frame at a share of the duration, prepared as the top rung's frames are; in a very long GOP one before it."""
     seconds = plan.origin + share * Fraction(plan.grid.end, plan.grid.timescale)
     with open_source(path) as container:
         base = container.streams[plan.index].time_base
     assert base
-    frame = next((frame for _, frame in Decoder(path, plan.index).frames_before(int(seconds / base), seconds)), None)
+    near = takewhile(
+        lambda timed: timed[0] <= seconds, Decoder(path, plan.index).frames_before(int(seconds / base), seconds)
+    )
+    frame = next((frame for _, frame in deque(islice(near, LONGEST_GOP), maxlen=1)), None)
     return next(_all(prepared(plan, cube), frame), None) if frame else None
 
 
