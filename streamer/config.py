@@ -166,6 +166,8 @@ class Delivery(Section):
     """Seconds by which clocks may differ."""
     heartbeat_s: int = Field(default=15, ge=1)
     """Seconds between a player's heartbeats."""
+    growing_heartbeat_s: int = Field(default=3, ge=1)
+    """Seconds between them while the film is still being made: each asks whether there is more of it."""
     session_idle_s: int = Field(default=120, ge=5)
     """Seconds without a heartbeat after which a playback session has ended."""
     max_short_side: int = Field(default=9999, ge=1, le=9999)

@@ -16,6 +16,8 @@ from starlette.routing import Route
 from streamer import db, http
 from streamer.accounts import logins
 from streamer.accounts.roles import Permission
+from streamer.catalog.tables import Stage
+from streamer.config import Delivery
 from streamer.delivery import cdn, sessions
 from streamer.delivery.sessions import Beat, Ticket
 from streamer.delivery.tables import PlaybackSession
@@ -34,6 +36,7 @@ class NewSession(_Body):
 class Heartbeat(_Body):
     position_s: float = Field(default=0.0, ge=0, le=1e7)
     state: Literal["playing", "paused", "buffering", "ended"] = "playing"
+    stage: Stage = Stage.FINAL  # what the player plays; below final it wants to hear of more
 
 
 def create_session(request: Request) -> Response:
@@ -52,33 +55,58 @@ def create_session(request: Request) -> Response:
     config = services.config.delivery
     document = {
         "id": ticket.sid,
-        "manifest_url": _manifest_url(request, ticket),
+        "manifest_url": _manifest_url(request, ticket, ticket.stage),
+        "stage": ticket.stage,
+        "available_s": ticket.available_s,
+        "duration_s": ticket.duration_s,
         "poster_url": poster,
         "expires_at": _time(ticket.exp),
-        "heartbeat_interval_s": config.heartbeat_s,
+        "heartbeat_interval_s": _interval(config, ticket.stage),
         "token_renew_after_s": ticket.exp - int(time.time()) - sessions.renew_before_s(config),
     }
     return JSONResponse(document, 201, {"Cache-Control": "no-store"})
 
 
 async def heartbeat(request: Request) -> Response:
-    """A player that is told `alive: false` stops. `manifest_url` is there when the token was renewed."""
+    """A player that is told `alive: false` stops. `manifest_url` is there when the token was renewed or a better stage than the player's can
+    be watched; `stage` is null when nothing more of the film will come."""
     services: Services = request.app.state.services
     sid = request.path_params["id"]
     body = await http.read_async(request, Heartbeat)
     beat = await sessions.beat(services, sid, body.model_dump())
     if beat is None:
         beat = await run_in_threadpool(sessions.recover, services, sid)
-    if beat.alive and beat.exp - time.time() <= sessions.renew_before_s(services.config.delivery):
-        principal = await logins.principal_async(request)
-        renewed = await run_in_threadpool(sessions.renew, services, sid, principal)
-        beat = Beat(alive=True, exp=renewed.exp, renewed=renewed) if renewed else beat
+    ticket = await _ticket(request, beat, sid, body.stage) if beat.alive else None
+    exp, stage = (ticket.exp, ticket.stage) if ticket else (beat.exp, body.stage)
+    news = ticket is not None and (exp != beat.exp or _is_better(stage, body.stage))
     document = {
         "alive": beat.alive,
-        "expires_at": _time(beat.exp) if beat.exp else None,
-        "manifest_url": _manifest_url(request, beat.renewed) if beat.renewed else None,
+        "expires_at": _time(exp) if exp else None,
+        "manifest_url": _manifest_url(request, ticket, stage or body.stage) if ticket and news else None,
+        "stage": stage,
+        "available_s": ticket.available_s if ticket else None,
+        "heartbeat_interval_s": _interval(services.config.delivery, stage),
     }
     return JSONResponse(document, headers={"Cache-Control": "no-store"})
+
+
+async def _ticket(request: Request, beat: Beat, sid: str, playing: Stage) -> Ticket | None:
+    """A new one when the token nears its end, and for a film that is still being made the present one. Else nobody is asked."""
+    services: Services = request.app.state.services
+    if beat.exp - time.time() <= sessions.renew_before_s(services.config.delivery):
+        principal = await logins.principal_async(request)
+        if renewed := await run_in_threadpool(sessions.renew, services, sid, principal):
+            return renewed
+    return None if playing is Stage.FINAL else await run_in_threadpool(sessions.look, services, sid)
+
+
+def _is_better(stage: Stage | None, playing: Stage) -> bool:
+    order = list(Stage)
+    return stage is not None and order.index(stage) > order.index(playing)
+
+
+def _interval(config: Delivery, stage: Stage | None) -> int:
+    return config.growing_heartbeat_s if stage in (Stage.START, Stage.GROW) else config.heartbeat_s
 
 
 def end_session(request: Request) -> Response:
@@ -124,7 +152,7 @@ def _session(row: PlaybackSession) -> dict[str, Any]:
     }
 
 
-def _manifest_url(request: Request, ticket: Ticket) -> str:
+def _manifest_url(request: Request, ticket: Ticket, stage: Stage | None) -> str:
     services: Services = request.app.state.services
     return cdn.manifest_url(
         services.config,
@@ -133,6 +161,7 @@ def _manifest_url(request: Request, ticket: Ticket) -> str:
         sid=ticket.sid,
         exp=ticket.exp,
         cap=ticket.cap,
+        stage=stage or Stage.FINAL,
         here=_here(request),
     )
 

@@ -7,19 +7,33 @@ from __future__ import annotations
 
 import time
 
+from streamer.catalog.tables import Stage
 from streamer.config import Config
 from streamer.delivery import tokens
 from streamer.keyring import Secrets
 
-ENTRY = "master.m3u8"
+ENTRIES = {Stage.START: "start.m3u8", Stage.GROW: "grow.m3u8", Stage.FINAL: "master.m3u8"}
 POSTER = "poster.jpg"
 _STILLS_SID = "stills"
 _STILLS_STEP_S = 6 * 3600
 
 
-def manifest_url(config: Config, secrets: Secrets, path: str, *, sid: str, exp: int, cap: int, here: str = "") -> str:
-    """The entry playlist of the version at `path` (`<asset>/<version>`). `here` is this server's address as the client knows it."""
-    return _base(config, here) + _signed(secrets, path, ENTRY, sid=sid, exp=exp, cap=cap)
+def manifest_url(
+    config: Config,
+    secrets: Secrets,
+    path: str,
+    *,
+    sid: str,
+    exp: int,
+    cap: int,
+    stage: Stage = Stage.FINAL,
+    here: str = "",
+) -> str:
+    """The entry playlist of the version at `path` (`<asset>/<version>`). `here` is this server's address as the client knows it.
+
+    The stages of a version differ in the last name only: one token opens them all.
+    """
+    return _base(config, here) + _signed(secrets, path, ENTRIES[stage], sid=sid, exp=exp, cap=cap)
 
 
 def poster_url(config: Config, secrets: Secrets, path: str, *, here: str = "") -> str:

@@ -2,7 +2,8 @@
 
 SQL has one row per session, Redis whether it is being watched. Whoever knows a session's id may send its heartbeats and end it, as whoever
 has its address may play it; a new token, though, is given only after deciding again whether the one who asks may play, so a leaked address
-is good until it expires and no longer. Heartbeats that find their session in Redis touch nothing else.
+is good until it expires and no longer. Heartbeats that find their session in Redis touch nothing else, unless the film is still being made:
+then they also ask SQL how far it has come.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sqlalchemy.orm import Session
 from streamer import db, ids
 from streamer.accounts.logins import Principal
 from streamer.catalog import versions
-from streamer.catalog.tables import Asset, PlaybackId, Processing, Version
+from streamer.catalog.tables import Asset, PlaybackId, Processing, Stage, Version
 from streamer.config import Delivery
 from streamer.delivery import policies, presence
 from streamer.delivery.policies import Verdict
@@ -37,22 +38,27 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What it takes to sign an address: `path` is `<asset>/<version>`, `exp` a Unix second, `cap` pixels."""
+    """What it takes to sign an address: `path` is `<asset>/<version>`, `exp` a Unix second, `cap` pixels.
+
+    `stage` is the best there is, with `available_s` of `duration_s` seconds to watch, and None when the film's making ended without it.
+    """
 
     sid: str
     path: str
     exp: int
     cap: int
     poster: bool
+    stage: Stage | None
+    available_s: float
+    duration_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """`alive` is False when the session was ended; `exp` is when its newest token ends, `renewed` what replaces it."""
+    """`alive` is False when the session was ended; `exp` is when its newest token ends."""
 
     alive: bool
     exp: int = 0
-    renewed: Ticket | None = None
 
 
 class NotPlayable(Conflict):
@@ -89,6 +95,12 @@ def recover(services: Services, sid: str) -> Beat:
     if alive:
         _announce(services, row, version.path or "")
     return Beat(alive, int(row.expires_at.timestamp()))
+
+
+def look(services: Services, sid: str) -> Ticket:
+    """The session's ticket as it is, with what there is to watch by now. NotFound for a session that never was. Blocks."""
+    with db.reading(services) as s:
+        return _ticket(*_found(s, sid))
 
 
 def renew(services: Services, sid: str, principal: Principal | None) -> Ticket | None:
@@ -138,7 +150,7 @@ def _open(
         raise _missing()
     cap = _decided(services, playback, asset, principal)
     version = s.get(Version, asset.live_version_id) if asset.live_version_id else None
-    if version is None or version.path is None or not version.playable:
+    if version is None or version.path is None or not _plays(version, cap):
         raise NotPlayable(_why_not(services, s, asset))
     now = db.now()
     row = PlaybackSession(
@@ -153,6 +165,11 @@ def _open(
     )
     s.add(row)
     return _ticket(row, version), row
+
+
+def _plays(version: Version, cap: int) -> bool:
+    """The first stage has one rung only, which may be above the cap."""
+    return version.playable and (version.stage != Stage.START or min(version.width or 0, version.height or 0) <= cap)
 
 
 def _renew(services: Services, s: Session, sid: str, principal: Principal | None) -> tuple[Ticket, PlaybackSession]:
@@ -197,7 +214,16 @@ def _end(config: Delivery, now: datetime, version: Version) -> datetime:
 
 
 def _ticket(row: PlaybackSession, version: Version) -> Ticket:
-    return Ticket(row.id, version.path or "", int(row.expires_at.timestamp()), row.cap, version.poster)
+    return Ticket(
+        sid=row.id,
+        path=version.path or "",
+        exp=int(row.expires_at.timestamp()),
+        cap=row.cap,
+        poster=version.poster,
+        stage=Stage(version.stage or Stage.FINAL) if version.playable else None,
+        available_s=version.available_s or version.duration_s or 0.0,
+        duration_s=version.duration_s or 0.0,
+    )
 
 
 def _why_not(services: Services, s: Session, asset: Asset) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -10,14 +11,16 @@ import pytest
 from sqlalchemy import Engine
 
 from streamer import db
-from streamer.catalog.tables import Asset, PlaybackId, Publication, Version
-from streamer.delivery import kills
+from streamer.catalog import versions
+from streamer.catalog.tables import Asset, PlaybackId, Publication, Stage, Version
+from streamer.catalog.versions import Facts, Growth
+from streamer.delivery import kills, policies
 from streamer.delivery.presence import keys
 from streamer.delivery.tables import PlaybackSession
 from streamer.jobs import jobs, progress
 from streamer.jobs.progress import Progress
 from tests.streamer.delivery.conftest import DURATION_S, Cinema
-from tests.streamer.delivery.serving import MASTER
+from tests.streamer.delivery.serving import MASTER, VERSION, fill
 from tests.streamer.stack import wait_for
 
 SESSIONS = "/api/v1/playback-sessions"
@@ -87,6 +90,90 @@ def test_a_film_that_is_being_made_says_how_far_it_is(cinema: Cinema) -> None:
         job = jobs.enqueue(s, "transcode", version.id, max_attempts=1)
     progress.write(services.kv_sync, job.id, Progress("encoding", 42.4))
     assert "encoding, 42 %" in cinema.client().post(SESSIONS, json={"playback_id": cinema.unmade}).json()["detail"]
+
+
+def grow(cinema: Cinema, stage: Stage, seconds: float, *, height: int = 360) -> str:
+    """Let the unmade film be watched so far; its folder."""
+    with db.session(cinema.services) as s:
+        asset = s.get_one(PlaybackId, cinema.unmade).asset_id
+        version = s.query(Version).filter_by(asset_id=asset).one()
+        growth = Growth(stage, f"{asset}/{VERSION}", seconds, 60.0, height * 16 // 9, height, poster=False)
+        versions.grow(s, version.id, growth)
+    return f"{asset}/{VERSION}"
+
+
+def test_a_film_in_the_making_is_played_from_its_best_stage(cinema: Cinema) -> None:
+    grow(cinema, Stage.START, 6.0)
+    opened = cinema.open(cinema.unmade)
+    assert urlsplit(opened["manifest_url"]).path.endswith("/start.m3u8")
+    assert (opened["stage"], opened["available_s"], opened["duration_s"]) == ("start", 6.0, 60.0)
+    assert opened["heartbeat_interval_s"] == 3
+    assert seconds_left(opened["expires_at"]) == pytest.approx(60 + 7200, abs=5)
+    grow(cinema, Stage.GROW, 12.0)
+    assert urlsplit(cinema.open(cinema.unmade)["manifest_url"]).path.endswith("/grow.m3u8")
+    whole = cinema.open(cinema.public)
+    assert (whole["stage"], whole["available_s"]) == ("final", DURATION_S)
+
+
+def test_a_heartbeat_tells_of_growth_and_of_the_better_stage_under_the_same_token(cinema: Cinema) -> None:
+    grow(cinema, Stage.START, 6.0)
+    opened = cinema.open(cinema.unmade)
+    url, viewer = f"{SESSIONS}/{opened['id']}/heartbeat", cinema.client()
+    grow(cinema, Stage.START, 36.0)
+    beat = viewer.post(url, json={"stage": "start"}).json()
+    assert (beat["stage"], beat["available_s"], beat["manifest_url"]) == ("start", 36.0, None)
+    grow(cinema, Stage.GROW, 12.0)
+    beat = viewer.post(url, json={"stage": "start"}).json()
+    assert (beat["stage"], beat["available_s"], beat["heartbeat_interval_s"]) == ("grow", 12.0, 3)
+    assert beat["manifest_url"] == opened["manifest_url"].replace("start.m3u8", "grow.m3u8")
+    assert viewer.post(url, json={"stage": "grow"}).json()["manifest_url"] is None
+    publish(cinema)
+    beat = viewer.post(url, json={"stage": "grow"}).json()
+    assert (beat["stage"], beat["heartbeat_interval_s"]) == ("final", 15)
+    assert beat["manifest_url"] == opened["manifest_url"].replace("start.m3u8", "master.m3u8")
+
+
+def publish(cinema: Cinema) -> None:
+    with db.session(cinema.services) as s:
+        asset = s.get_one(PlaybackId, cinema.unmade).asset_id
+        version = s.query(Version).filter_by(asset_id=asset).one()
+        facts = Facts(f"{asset}/{VERSION}", 60.0, 1920, 1080, poster=True, renditions=(), report={})
+        versions.publish(s, version.id, facts)
+
+
+def test_a_player_that_says_nothing_of_stages_asks_redis_alone(cinema: Cinema, monkeypatch: pytest.MonkeyPatch) -> None:
+    grow(cinema, Stage.START, 6.0)
+    sid = cinema.open(cinema.unmade)["id"]
+    monkeypatch.setattr(Engine, "connect", no_sql)
+    beat = cinema.client().post(f"{SESSIONS}/{sid}/heartbeat", json={"position_s": 1.0}).json()
+    assert (beat["alive"], beat["stage"], beat["manifest_url"]) == (True, "final", None)
+
+
+def test_when_a_film_ends_unmade_viewers_keep_what_there_is_and_nobody_new_starts(cinema: Cinema) -> None:
+    path = grow(cinema, Stage.START, 6.0)
+    fill(cinema.services.store, path)
+    opened, viewer = cinema.open(cinema.unmade), cinema.client()
+    with db.session(cinema.services) as s:
+        version = s.query(Version).filter_by(path=path).one()
+        job = jobs.enqueue(s, "transcode", version.id, max_attempts=1)
+        jobs.cancel(s, job.id)
+    assert viewer.post(SESSIONS, json={"playback_id": cinema.unmade}).status_code == 409
+    beat = viewer.post(f"{SESSIONS}/{opened['id']}/heartbeat", json={"stage": "start"}).json()
+    assert (beat["alive"], beat["stage"], beat["manifest_url"]) == (True, None, None)
+    assert viewer.get(opened["manifest_url"].replace("start.m3u8", "v540-2000k/vod.m3u8")).status_code == 200
+    make_old(cinema, opened["id"])
+    beat = viewer.post(f"{SESSIONS}/{opened['id']}/heartbeat", json={"stage": "start"}).json()
+    assert urlsplit(beat["manifest_url"]).path.endswith("/start.m3u8"), "a new token for what is being watched"
+
+
+def test_a_first_stage_above_the_cap_is_waited_out(cinema: Cinema, monkeypatch: pytest.MonkeyPatch) -> None:
+    decide = policies.decide
+    monkeypatch.setattr(policies, "decide", lambda *who, cap: replace(decide(*who, cap=cap), cap=720))
+    grow(cinema, Stage.START, 6.0, height=1080)
+    refused = cinema.client().post(SESSIONS, json={"playback_id": cinema.unmade})
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_playable")
+    grow(cinema, Stage.GROW, 6.0, height=1080)
+    assert cinema.open(cinema.unmade)["stage"] == "grow"
 
 
 def test_a_heartbeat_keeps_a_session_alive_and_tells_redis_where_the_viewer_is(cinema: Cinema) -> None:
