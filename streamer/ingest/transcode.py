@@ -1,9 +1,10 @@
 """The `transcode` job: a source becomes a version that plays. The only module of the server that loads the packager.
 
-The packager keeps finished chunks in storage, so a job that is retried, taken over or started again encodes only the rest. Nothing is live before
-the transaction that also finishes the job: see `versions.publish`.
+The packager keeps finished chunks in storage, so a job that is retried, taken over or started again encodes only the rest. What is finished is
+watched before the end (`versions.grow`); the whole is live with the transaction that also finishes the job (`versions.publish`).
 """
 
+import time
 from dataclasses import asdict, dataclass
 
 import structlog
@@ -12,10 +13,11 @@ from sqlalchemy.exc import DBAPIError
 from packager.errors import Cancelled, PackagerError
 from packager.pipeline import Options, Package, Progress, encode
 from packager.sandbox import Limits
+from packager.stages import Published
 from streamer import config, db
 from streamer.catalog import versions
-from streamer.catalog.tables import Asset, Processing, Version
-from streamer.catalog.versions import Facts, RenditionFacts
+from streamer.catalog.tables import Asset, Processing, Stage, Version
+from streamer.catalog.versions import Facts, Growth, RenditionFacts
 from streamer.ingest import scratch
 from streamer.jobs.errors import TaskFailed, TaskStopped
 from streamer.jobs.runner import Outcome, Task
@@ -26,20 +28,23 @@ STAGES = {
     "packaging": Processing.PACKAGING,
 }
 
+GROWTH_S = 1.0  # a passed-through film grows many times a second; nobody looks that often
+
 log = structlog.get_logger(__name__)
 
 
 def run(task: Task) -> Outcome:
     """Make the version's package; what it answers makes it live."""
     version = _version(task)
-    stages = _Stages(task, version.id)
+    news = _News(task, version.id)
     try:
         with scratch.source(task.services, version.source_key, version.source_size, task.stopped) as path:
             package = encode(
                 path,
                 task.services.store,
                 lambda name: f"{version.asset_id}/{name}",
-                report=stages.report,
+                report=news.report,
+                published=news.published,
                 cancelled=task.stopped,
                 options=_options(task.services.config.packager),
                 limits=_limits(task.services.config.packager),
@@ -86,21 +91,46 @@ def _version(task: Task) -> Version:
 
 
 @dataclass
-class _Stages:
-    """Progress goes to Redis each time, the stage to SQL when it changes."""
+class _News:
+    """Progress goes to Redis each time, to SQL only a new step of the work and what more can be watched. Told from several threads."""
 
     task: Task
     version_id: str
-    stage: str = ""
+    step: str = ""
+    shown: Stage | None = None
+    shown_at: float = 0.0
 
     def report(self, progress: Progress) -> None:
         self.task.report(progress.stage, progress.percent, progress.eta_s, progress.speed)
-        if progress.stage != self.stage:
-            self._enter(progress.stage)
+        if progress.stage != self.step and self._write(
+            lambda s: versions.advance(s, self.version_id, STAGES[progress.stage])
+        ):
+            self.step = progress.stage
 
-    def _enter(self, stage: str) -> None:
+    def published(self, news: Published) -> None:
+        """The final stage is not for here: it appears with the end of the job."""
+        stage, recent = Stage(news.stage), time.monotonic() - self.shown_at < GROWTH_S
+        if stage is Stage.FINAL or (stage is self.shown and recent and news.seconds < news.duration_s):
+            return
+        if self._write(lambda s: versions.grow(s, self.version_id, _growth(stage, news))):
+            self.shown, self.shown_at = stage, time.monotonic()
+
+    def _write(self, change: Outcome) -> bool:
         try:
-            self.task.write(lambda s: versions.advance(s, self.version_id, STAGES[stage]))
-            self.stage = stage
-        except DBAPIError as error:  # the encode goes on; the next report tries again
-            log.warning("stage not recorded", stage=stage, error=str(error))
+            self.task.write(change)
+        except DBAPIError as error:  # the encode goes on; the next news tries again
+            log.warning("news of an encode not recorded", error=str(error))
+            return False
+        return True
+
+
+def _growth(stage: Stage, news: Published) -> Growth:
+    return Growth(
+        stage=stage,
+        path=news.prefix,
+        available_s=news.seconds,
+        duration_s=news.duration_s,
+        width=news.width,
+        height=news.height,
+        poster=news.poster,
+    )

@@ -4,19 +4,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from packager.check import check
+from packager.errors import SourceRefused
+from packager.stages import Published
 from storage import ObjectStore
 from streamer import db
 from streamer.catalog import assets
 from streamer.catalog.tables import Asset
 from streamer.config import Config
+from streamer.ingest import transcode
+from streamer.jobs import jobs
+from streamer.jobs.runner import Task, perform
 from tests.servers import ROOT, die_with_parent
 from tests.streamer.jobs.processes import Process, environment, is_alive, kill
 from tests.streamer.site_under_test import Site
@@ -102,6 +108,7 @@ def test_an_upload_becomes_a_film_that_plays_and_obeys_the_rules(site: Site, fil
         wait_for(lambda: seen.append(asset(site, asset_id)) or seen[-1]["processing"] == "ready", 90)
     done = seen[-1]
     assert {one["processing"] for one in seen} >= {"encoding", "ready"}
+    assert_grew(seen)
     percents = [one["progress"]["percent"] for one in seen if one["progress"]]
     assert percents == sorted(percents) and len(set(percents)) > 3
     assert any(one["progress"]["eta_s"] for one in seen if one["progress"])
@@ -115,6 +122,16 @@ def test_an_upload_becomes_a_film_that_plays_and_obeys_the_rules(site: Site, fil
     assert path == done["version_id"]
     assert not list(services.config.scratch_dir.glob("*"))
     assert_obeys_the_rules(services.config, services.store, asset_id)
+
+
+def assert_grew(seen: list[Any]) -> None:
+    """It played before it was whole, and there was ever more of it."""
+    order = [None, "start", "grow", "final"]
+    shown = [(order.index(one["stage"]), one["available_s"] or 0.0) for one in seen]
+    assert shown == sorted(shown)
+    early = [one for one in seen if one["processing"] == "encoding" and one["playable"]]
+    assert early and {one["stage"] for one in early} <= {"start", "grow"}
+    assert all(0 < one["available_s"] <= one["duration_s"] + 0.1 for one in early)
 
 
 def assert_obeys_the_rules(config: Config, store: ObjectStore, asset_id: str) -> None:
@@ -133,14 +150,14 @@ def test_another_worker_resumes_from_the_finished_chunks_of_a_killed_one(site: S
     with running("scheduler", services.config):
         with running("worker", services.config) as first:
             asset_id = upload(site, film)
-            wait_for(lambda: any("/v" in key for key in indexes(services.store, asset_id)), 90)
+            wait_for(lambda: asset(site, asset_id)["playable"], 90)
             below = children(first.pid)
             kill(first.pid)
             killed_at = time.monotonic()
             assert len(below) >= 2, "a horse and a decoder"
             wait_for(lambda: not any(is_alive(pid) for pid in below), 3)
         finished = indexes(services.store, asset_id)
-        assert asset(site, asset_id)["playable"] is False
+        assert asset(site, asset_id)["playable"], "what exists plays on without its worker"
         with running("worker", services.config):
             job_id = asset(site, asset_id)["job_id"]
             wait_for(lambda: site.as_("editor").get(f"/jobs/{job_id}").json()["state"] == "running", 30)
@@ -179,9 +196,85 @@ def test_a_cancel_stops_the_encoder_within_2_s_and_a_retry_goes_on(site: Site, f
         client.post(f"/jobs/{job_id}/cancel")
         wait_for(lambda: not any(is_alive(pid) for pid in below), 5)
         assert time.monotonic() - asked_at < 2
-        wait_until(site, asset_id, "cancelled", timeout_s=5)
+        assert not wait_until(site, asset_id, "cancelled", timeout_s=5)["playable"]
         client.post(f"/jobs/{job_id}/retry")
         assert wait_until(site, asset_id, "ready")["playable"]
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[Callable[[Published], None]], None]]]:
+    """What the packager does, as a function of its callback; it ends in a broken film."""
+    script: list[Callable[[Callable[[Published], None]], None]] = []
+
+    def encode(*_: object, published: Callable[[Published], None], **__: object) -> None:
+        script[0](published)
+        raise SourceRefused("broken", "The film is broken", "It ends in the middle.")
+
+    monkeypatch.setattr(transcode, "encode", encode)
+    yield script
+
+
+def news(asset_id: str, stage: str, seconds: float) -> Published:
+    return Published(stage, "v1", f"{asset_id}/v1", seconds, 60.0, 640, 360, poster=True)
+
+
+def test_what_the_packager_publishes_plays_until_it_fails(site: Site, encoder: list[Any]) -> None:
+    asset_id = upload(site, b"x" * 100)
+    seen: list[Any] = []
+
+    def work(published: Callable[[Published], None]) -> None:
+        for stage, seconds in (("start", 6.0), ("start", 36.0), ("grow", 6.0), ("start", 60.0), ("final", 60.0)):
+            published(news(asset_id, stage, seconds))
+            seen.append(asset(site, asset_id))
+
+    encoder.append(work)
+    perform(site.services, asset(site, asset_id)["job_id"], "w1")
+    assert [(one["stage"], one["available_s"]) for one in seen] == [
+        ("start", 6.0),
+        ("start", 6.0),  # said again within a second
+        ("grow", 6.0),
+        ("grow", 6.0),
+        ("grow", 6.0),  # the last stage comes with the end of the job
+    ]
+    after = asset(site, asset_id)
+    assert (after["processing"], after["playable"], after["stage"]) == ("errored", False, None)
+
+
+def test_a_worker_that_lost_its_job_publishes_nothing(site: Site, encoder: list[Any]) -> None:
+    asset_id = upload(site, b"x" * 100)
+    job_id = asset(site, asset_id)["job_id"]
+
+    def work(published: Callable[[Published], None]) -> None:
+        with db.session(site.services) as s:
+            jobs.lost(s, job_id, jobs.get(s, job_id).fence)
+        published(news(asset_id, "start", 6.0))
+
+    encoder.append(work)
+    perform(site.services, job_id, "w1")
+    assert (asset(site, asset_id)["processing"], asset(site, asset_id)["playable"]) == ("queued", False)
+
+
+def test_a_database_that_is_away_for_a_moment_only_delays_the_news(
+    site: Site, encoder: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset_id = upload(site, b"x" * 100)
+    seen: list[Any] = []
+
+    def work(published: Callable[[Published], None]) -> None:
+        with monkeypatch.context() as fault:
+            fault.setattr(Task, "write", away)
+            published(news(asset_id, "start", 6.0))
+        seen.append(asset(site, asset_id)["playable"])
+        published(news(asset_id, "start", 12.0))
+        seen.append(asset(site, asset_id)["available_s"])
+
+    encoder.append(work)
+    perform(site.services, asset(site, asset_id)["job_id"], "w1")
+    assert seen == [False, 12.0]
+
+
+def away(*_: object) -> None:
+    raise OperationalError("injected", None, Exception())
 
 
 def test_deleting_a_film_in_mid_encode_leaves_no_object(site: Site, film: bytes) -> None:
