@@ -109,7 +109,7 @@ class Attempt:
     def _segment(self, rendition: str, message: Message) -> None:
         fields, data = message.fields, message.payload
         number, start, duration = (int(fields[name]) for name in ("number", "start", "duration"))
-        chunk = next(chunk for chunk, span in enumerate(self._spans[rendition]) if number in span)
+        (chunk,) = [chunk for chunk, span in enumerate(self._spans[rendition]) if number in span]
         place = (rendition, chunk)
         if place not in self._wanted:
             return
