@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from packager.h264 import SpsFacts
+
 
 @dataclass(frozen=True, slots=True)
 class Colour:
@@ -21,10 +23,28 @@ class Colour:
 
 
 @dataclass(frozen=True, slots=True)
+class H264Facts:
+    """What an H.264 track's packets prove without being decoded.
+
+    `sps` is the header's first of `sets` sequence parameter sets; `varies`: key packets carry others. `whole`: every packet has a time of its own
+    and is shown. `idr` are the times of IDR frames that no other frame is shown across, `sizes` the bytes from each to the next. A frame is
+    decoded at most `reorder` frames before its turn to be shown.
+    """
+
+    sps: SpsFacts | None
+    sets: int
+    varies: bool
+    whole: bool
+    idr: tuple[int, ...]
+    sizes: tuple[int, ...]
+    reorder: int
+
+
+@dataclass(frozen=True, slots=True)
 class VideoFacts:
     """One video track. `pts` (sorted, shown frames only) and `key_pts` count `time_base`; `rotation` is clockwise degrees to apply.
 
-    `peak_nits` is the brightest light of an HDR picture in cd/m2 as its metadata say, 0 when they don't.
+    `peak_nits` is the brightest light of an HDR picture in cd/m2 as its metadata say, 0 when they don't. `h264` is None for other codecs.
     """
 
     index: int
@@ -42,6 +62,7 @@ class VideoFacts:
     key_pts: tuple[int, ...]
     last_duration: int
     peak_nits: float = 0.0
+    h264: H264Facts | None = None
 
     @property
     def start(self) -> Fraction:

@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+TYPE: Final = 31  # the bits of a NAL unit's first byte that say what it is
+SLICE: Final = 1
 IDR: Final = 5
 SEI: Final = 6
 SPS: Final = 7
 PPS: Final = 8
 AUD: Final = 9
+FILLER: Final = 12
 
 _OUT_OF_BAND: Final = frozenset({SPS, PPS, AUD})
 _WITH_CHROMA_FORMAT: Final = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})

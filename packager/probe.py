@@ -1,7 +1,7 @@
 """Facts of a source and the packet index of its best video track. Runs in the child.
 
-Cost: the file is read once from end to end without decoding (a truncated or lying index shows here, not half way through an encode), plus
-one decoded frame of the chosen track and the first of each audio track.
+Cost: MP4 and MOV say where every packet is, so little more than their index is read; any other file is read once from end to end without
+decoding (a truncated one shows here, not half way through an encode). One frame of the chosen track and of each audio track is decoded.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from itertools import islice
 from typing import Any
@@ -23,48 +23,32 @@ from av.stream import Disposition
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
-from packager import languages
+from packager import languages, mp4_index
 from packager.child import Emitter
 from packager.errors import SourceRefused
 from packager.facts import AudioFacts, Colour, SourceFacts, TextFacts, VideoFacts
 from packager.source import MAX_STREAMS, decoded, open_source, packets, prepare_decoder
+from packager.tracks import TEXT_CODECS, Track, demuxed
 
 MAX_DURATION_S = 24 * 3600
-MAX_PACKETS = 20_000_000
-MAX_CUES, MAX_CUE_TEXT, MAX_CHAPTERS = (
-    20_000,
-    4_000_000,
-    1000,
-)  # of the whole file; an opera's subtitles are 3,000 cues and 200 kB
-TEXT_CODECS = {"mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text"}
+MAX_CHAPTERS = 1000
 LOOK_AT = 200  # packets of a track without one that decodes: the track is taken for undecodable
 SHORTFALL = Fraction(5, 100)
 UNKNOWN_SIZE = 0xFFFFFFFF  # what programs write that stream a RIFF file without knowing its end
 NOTED_S = Fraction(1, 5)  # a smaller shortfall is what containers round
 
 
-class _Track:
-    """What demuxing saw of one stream, in its own time base."""
-
-    def __init__(self) -> None:
-        self.pts: list[int] = []
-        self.keys: list[int] = []
-        self.last, self.last_duration = -(1 << 63), 0
-        self.cues: list[tuple[float, float, str]] = []
-        self.text = 0  # characters in them
-
-
 def run(request: dict[str, Any], emit: Emitter) -> None:
     facts = probe(request["path"], emit.alive)
-    emit("facts", facts=_plain(asdict(facts)))
+    emit("facts", facts=_plain(facts))
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no fractions: they travel as "n/d"."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+    """JSON has no fractions: they travel as "n/d". Tuples of whole numbers, which may be very long, go as they are."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return value if value and isinstance(value[0], int) else [_plain(item) for item in value]
     return f"{value.numerator}/{value.denominator}" if isinstance(value, Fraction) else value
 
 
@@ -77,7 +61,7 @@ def probe(path: str, alive: Callable[[], None] = lambda: None) -> SourceFacts:
     notes: list[str] = []
     with open_source(path) as container:
         _refuse_bombs(container)
-        tracks = _demux(container, alive)
+        tracks = _tracks(container, path, alive)
         _refuse_truncated(container, tracks, notes)
         _refuse_cut_riff(path, notes)
         facts = SourceFacts(
@@ -92,6 +76,11 @@ def probe(path: str, alive: Callable[[], None] = lambda: None) -> SourceFacts:
         )
     _refuse_unplayable(facts)
     return facts
+
+
+def _tracks(container: InputContainer, path: str, alive: Callable[[], None]) -> dict[int, Track]:
+    indexed = mp4_index.read(path, alive) if "mp4" in container.format.name.split(",") else None
+    return indexed or demuxed(container, alive)
 
 
 def _refuse_unplayable(facts: SourceFacts) -> None:
@@ -121,55 +110,7 @@ def _refuse_bombs(container: InputContainer) -> None:
         raise SourceRefused("too_long", "The film is too long", "It claims to last more than 24 hours.")
 
 
-def _demux(container: InputContainer, alive: Callable[[], None]) -> dict[int, _Track]:
-    tracks: dict[int, _Track] = {}
-    count = 0
-    try:
-        for packet in container.demux():
-            count += 1
-            alive()
-            if count > MAX_PACKETS:
-                raise SourceRefused(
-                    "too_many_packets", "The file is cut into too many pieces", f"It has over {MAX_PACKETS} packets."
-                )
-            _note(tracks, packet)
-    except av.error.FFmpegError as error:
-        if not tracks:
-            raise SourceRefused(
-                "unreadable", "The file can't be read", f"Its data is damaged from the start ({error.strerror})."
-            ) from error
-    return tracks
-
-
-def _note(tracks: dict[int, _Track], packet: av.Packet[Any]) -> None:
-    stamp = packet.pts if packet.pts is not None else packet.dts
-    if stamp is None or packet.is_discard or packet.size == 0:
-        return
-    track = tracks.setdefault(packet.stream_index, _Track())
-    if stamp > track.last:
-        track.last, track.last_duration = stamp, packet.duration or track.last_duration
-    if isinstance(packet.stream, SubtitleStream):
-        _hear(tracks, track, packet)
-        return
-    track.pts.append(stamp)
-    if packet.is_keyframe:
-        track.keys.append(stamp)
-
-
-def _hear(tracks: dict[int, _Track], track: _Track, packet: av.Packet[Any]) -> None:
-    """Cues are kept in memory and repeated in each segment they touch, so how much of them there may be is bounded for the whole file."""
-    context = packet.stream.codec_context
-    if not context or context.name not in TEXT_CODECS or packet.pts is None or packet.time_base is None:
-        return
-    if sum(len(t.cues) for t in tracks.values()) >= MAX_CUES or sum(t.text for t in tracks.values()) >= MAX_CUE_TEXT:
-        return
-    start, text = float(packet.pts * packet.time_base), "\n".join(_dialogue(packet))
-    if text:
-        track.text += len(text)
-        track.cues.append((start, start + float((packet.duration or 0) * packet.time_base), text))
-
-
-def _refuse_truncated(container: InputContainer, tracks: dict[int, _Track], notes: list[str]) -> None:
+def _refuse_truncated(container: InputContainer, tracks: dict[int, Track], notes: list[str]) -> None:
     """A file whose index promises more than its bytes hold was cut off; publishing half a film silently would be worse than refusing."""
     for stream in container.streams:
         if not isinstance(stream, VideoStream | AudioStream) or stream.disposition & Disposition.attached_pic:
@@ -206,7 +147,7 @@ def _judge_length(promised: Fraction, found: Fraction, notes: list[str]) -> None
         notes.append(f"The last {float(lost):.1f} s that the file's index promises are missing.")
 
 
-def _best_video(path: str, container: InputContainer, tracks: dict[int, _Track], notes: list[str]) -> VideoFacts | None:
+def _best_video(path: str, container: InputContainer, tracks: dict[int, Track], notes: list[str]) -> VideoFacts | None:
     """The decodable track with the most pixels; the others are said to be left out."""
     pictures = [
         s for s in container.streams.video if not s.disposition & Disposition.attached_pic and s.index in tracks
@@ -228,7 +169,7 @@ def _pixels(stream: VideoStream) -> int:
     return stream.width * stream.height if stream.codec_context else 0
 
 
-def _video(path: str, stream: VideoStream, track: _Track) -> VideoFacts | None:
+def _video(path: str, stream: VideoStream, track: Track) -> VideoFacts | None:
     frame = _first_frame(path, stream.index) if stream.codec_context and track.pts else None
     if frame is None or not stream.time_base:
         return None
@@ -255,6 +196,7 @@ def _video(path: str, stream: VideoStream, track: _Track) -> VideoFacts | None:
         key_pts=tuple(sorted(set(track.keys))),
         last_duration=track.last_duration or max(1, round(1 / rate / stream.time_base)),
         peak_nits=_peak_nits(frame),
+        h264=track.gops.facts() if track.gops else None,
     )
 
 
@@ -291,7 +233,7 @@ def _first(container: InputContainer, stream: VideoStream | AudioStream) -> Any:
     return None
 
 
-def _audio(path: str, stream: AudioStream, tracks: dict[int, _Track], notes: list[str]) -> AudioFacts | None:
+def _audio(path: str, stream: AudioStream, tracks: dict[int, Track], notes: list[str]) -> AudioFacts | None:
     track, base = tracks.get(stream.index), Fraction(stream.time_base or 0)
     frame = _first_sound(path, stream.index) if stream.codec_context and track and track.pts and base else None
     if frame is None or track is None:
@@ -319,7 +261,7 @@ def _first_sound(path: str, index: int) -> Any:
         return _first(container, stream)
 
 
-def _text(stream: SubtitleStream, track: _Track | None, notes: list[str]) -> TextFacts | None:
+def _text(stream: SubtitleStream, track: Track | None, notes: list[str]) -> TextFacts | None:
     name = stream.codec_context.name if stream.codec_context else "unknown"
     if name not in TEXT_CODECS:
         notes.append(f"Subtitle track {stream.index} ({name}) holds pictures or an unknown format and was left out.")
@@ -332,11 +274,3 @@ def _text(stream: SubtitleStream, track: _Track | None, notes: list[str]) -> Tex
         if cues
         else None
     )
-
-
-def _dialogue(packet: av.Packet[Any]) -> list[str]:
-    try:
-        subtitles = packet.decode()
-    except av.error.FFmpegError:
-        return []
-    return [line for s in subtitles if (line := bytes(getattr(s, "dialogue", b"")).decode("utf-8", "replace").strip())]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from packager import pipeline, probe
+from packager import pipeline, tracks
 from packager.errors import SourceRefused
 from packager.facts import SourceFacts
 from packager.probe import probe as look
@@ -151,7 +151,7 @@ def cut(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def test_cues_and_their_text_are_bounded_for_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "MAX_CUES", 10)
+    monkeypatch.setattr(tracks, "MAX_CUES", 10)
     path = films.subtitled(tmp_path / "film.mkv", [(n / 10, n / 10 + 0.05, f"line {n}") for n in range(20)])
     assert [len(track.cues) for track in look(str(path)).text] == [10]
 
@@ -166,7 +166,7 @@ def test_subtitles_lose_their_markup_and_keep_their_lines(tmp_path: Path) -> Non
 
 def test_reading_a_long_file_shows_signs_of_life(tmp_path: Path) -> None:
     seen = []
-    look(str(films.make(tmp_path / "film.mp4")), lambda: seen.append(1))
+    look(str(films.make(tmp_path / "film.mkv")), lambda: seen.append(1))
     assert len(seen) > 200, "one for each packet"
 
 
