@@ -73,16 +73,20 @@ def rungs(
     max_short: int = 1080,
     threads: int = 2,
     steps: tuple[Step, ...] = (),
-    topped: bool = False,
+    top: Rung | None = None,
 ) -> tuple[Rung, ...]:
     """The rungs for a title shown at `width` x `height` square pixels and `rate` frames/s, largest first. Never upscales.
 
-    `steps` takes the place of the reference ladder. `topped`: the source's own picture is the top, so nothing near its size is made.
+    `steps` takes the place of the reference ladder. `top` is the source's own picture: nothing near its size is made below it, and what the
+    reference would spend shrinks with the side, since a smaller picture at a higher rate is of no use.
     """
     short = min(width, height, max_short, max(1, LONGEST * min(width, height) // max(width, height)))
     chosen = _fitting(steps, min(width, height)) if steps else _reference(short)
-    if topped:
+    if top:
         chosen = [step for step in chosen if step.short * APART <= short]
+    if top and not steps:
+        share = Fraction(top.maxrate_kbps, short)
+        chosen = [replace(step, ceiling_kbps=min(step.ceiling_kbps, round(share * step.short))) for step in chosen]
     halve = rate > HALF_RATE_ABOVE
     return tuple(_rung(step, width, height, halve, threads) for step in reversed(chosen))
 

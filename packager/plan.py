@@ -13,9 +13,10 @@ from math import ceil
 
 from pydantic import TypeAdapter
 
-from packager import ladder, timeline
+from packager import ladder, passthrough, timeline
 from packager.facts import AudioFacts, Colour, SourceFacts, VideoFacts
-from packager.ladder import Rung
+from packager.ladder import Rung, Step
+from packager.passthrough import Passed
 from packager.timeline import Chunk, Grid
 
 FORMAT = 1  # raise it when the same plan would give other bytes
@@ -26,17 +27,25 @@ LONGEST_TRIM_S = Fraction(1, 20)  # of sound before the first frame: mostly an e
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a caller may choose. `max_short_side` in pixels; `segments_per_chunk` segments of 6 s are the unit that is never repeated."""
+    """What a caller may choose. `max_short_side` in pixels; `segments_per_chunk` segments of 6 s are the unit that is never repeated.
+
+    `ladder` takes the place of the reference ladder. `passthrough`: the source's own packets may be the top rendition.
+    """
 
     max_short_side: int = 1080
     segments_per_chunk: int = 5
     audio_kbps: tuple[int, ...] = (128, 48)
     threads_per_rung: int = 2
+    ladder: tuple[Step, ...] = ()
+    passthrough: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class VideoPlan:
-    """How the picture is made: `width` x `height` before rotation, on the grid, in `colour`, for each rung, chunk by chunk."""
+    """How the picture is made: `width` x `height` before rotation, on the grid, in `colour`, for each rung, chunk by chunk.
+
+    A rung that is passed through comes first; `width` and `height` are then the largest that is encoded.
+    """
 
     index: int
     origin: Fraction
@@ -112,7 +121,7 @@ def make(facts: SourceFacts, source_sha256: str, options: Options) -> Plan:
     """Decide everything about a film. Pure: the same facts and options always give the same plan."""
     origin, end = _origin(facts), facts.end
     notes = list(facts.notes)
-    video = _video(facts.video, origin, end, options, notes) if facts.video else None
+    video = _video(facts, origin, options, notes) if facts.video else None
     duration = Fraction(video.grid.end, video.grid.timescale) if video else end - origin
     audio = _audio(facts.audio, video, origin, duration, options, notes)
     return Plan(FORMAT, source_sha256, duration, origin, video, audio, facts.cover, tuple(notes))
@@ -143,15 +152,17 @@ def _in_rhythm(video: VideoFacts, grid: Grid, origin: Fraction) -> Fraction:
     return origin + (late if late * grid.rate <= Fraction(1, 2) else late - 1 / grid.rate)
 
 
-def _video(facts: VideoFacts, origin: Fraction, end: Fraction, options: Options, notes: list[str]) -> VideoPlan:
-    grid = timeline.grid(facts, origin, end)
-    # Only a constant grid has its key frames on even slots, where half-rate rungs need them.
-    rate = grid.rate if grid.frame else min(grid.rate, ladder.HALF_RATE_ABOVE)
-    rungs = ladder.rungs(*facts.display_size, rate, max_short=options.max_short_side, threads=options.threads_per_rung)
-    start = _in_rhythm(facts, grid, origin)
-    width, height = rungs[0].width, rungs[0].height
-    colour = _colour(facts)
+def _video(source: SourceFacts, origin: Fraction, options: Options, notes: list[str]) -> VideoPlan:
+    facts = source.video
+    assert facts
+    grid = timeline.grid(facts, origin, source.end)
+    start, colour = _in_rhythm(facts, grid, origin), _colour(facts)
     notes += _video_notes(facts, grid, origin)
+    passed = _passed(source, grid, start, colour, options, notes)
+    grid = passed.grid if passed else grid
+    encoded = _rungs(facts, grid, options, passed.rung if passed else None)
+    rungs = (passed.rung, *encoded) if passed else encoded
+    width, height = (encoded or rungs)[0].width, (encoded or rungs)[0].height
     return VideoPlan(
         index=facts.index,
         origin=start,
@@ -165,6 +176,29 @@ def _video(facts: VideoFacts, origin: Fraction, end: Fraction, options: Options,
         grid=grid,
         rungs=rungs,
         chunks=timeline.chunks(grid, facts, start, segments_per_chunk=options.segments_per_chunk),
+    )
+
+
+def _passed(
+    source: SourceFacts, grid: Grid, start: Fraction, colour: Colour, options: Options, notes: list[str]
+) -> Passed | None:
+    if not options.passthrough:
+        return None
+    found = passthrough.decide(source, grid, start, colour, options.max_short_side)
+    notes.append(passthrough.TAKEN if isinstance(found, Passed) else passthrough.REFUSED.format(found))
+    return found if isinstance(found, Passed) else None
+
+
+def _rungs(facts: VideoFacts, grid: Grid, options: Options, top: Rung | None) -> tuple[Rung, ...]:
+    """Half-rate rungs need key frames on even slots; a variable grid, or one that follows the source's IDR frames, may not have them."""
+    even = grid.frame and not any(slot % 2 for slot in grid.keys)
+    return ladder.rungs(
+        *facts.display_size,
+        grid.rate if even else min(grid.rate, ladder.HALF_RATE_ABOVE),
+        max_short=options.max_short_side,
+        threads=options.threads_per_rung,
+        steps=options.ladder,
+        top=top,
     )
 
 

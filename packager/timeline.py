@@ -8,8 +8,8 @@ and a chunk is a run of whole segments.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from math import floor
@@ -84,7 +84,8 @@ class Chunk:
 
 def grid(video: VideoFacts, origin: Fraction, end: Fraction) -> Grid:
     """The grid for a film that lasts from `origin` to `end` (seconds on the source's clock)."""
-    rate = constant_rate(video)
+    still = len(video.pts) == 1 and end - origin > 1  # one picture under a song: a few frames a second are plenty
+    rate = None if still else constant_rate(video)
     return _constant(rate, end - origin) if rate else _variable(video, origin, end)
 
 
@@ -179,6 +180,36 @@ def _segments(keys: tuple[int, ...], seconds: Callable[[int], Fraction], total: 
     if len(starts) > 1 and total - seconds(starts[-2]) < LONGEST_SEGMENT_S:
         starts.pop()
     return tuple(starts)
+
+
+def cut_at(grid: Grid, idr: Sequence[int], end: int) -> Grid | None:
+    """A constant grid with key frames at some of the slots `idr` instead: as few as keep them at most KEY_S and a frame apart, up to slot `end`.
+
+    Segments come as near to SEGMENT_S as these allow. None if `idr` leaves a longer gap.
+    """
+    keys = _sparse(idr, round(KEY_S * grid.rate) + 1, end)
+    return replace(grid, keys=keys, segments=tuple(_cut(keys, grid))) if keys else None
+
+
+def _sparse(idr: Sequence[int], longest: int, end: int) -> tuple[int, ...]:
+    """From each kept slot on the farthest within `longest`; empty if there is none."""
+    kept = [0]
+    for slot, following in pairwise([*idr, end]):
+        if following - slot > longest:
+            return ()
+        if following - kept[-1] > longest:
+            kept.append(slot)
+    return tuple(kept)
+
+
+def _cut(keys: Sequence[int], grid: Grid) -> Iterator[int]:
+    """Of the key frames that keep a segment under LONGEST_SEGMENT_S the one nearest to SEGMENT_S."""
+    longest, wanted, start = LONGEST_SEGMENT_S * grid.rate, SEGMENT_S * grid.rate, 0
+    yield start
+    while grid.count - start >= longest:
+        fitting = keys[bisect_right(keys, start) : bisect_left(keys, start + longest)]
+        start = min(fitting, key=lambda slot: abs(slot - start - wanted))
+        yield start
 
 
 def chunks(grid: Grid, video: VideoFacts, origin: Fraction, *, segments_per_chunk: int) -> tuple[Chunk, ...]:
