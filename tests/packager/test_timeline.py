@@ -155,6 +155,12 @@ def test_a_single_frame_is_a_film() -> None:
     assert (made.count, made.keys, made.segments) == (1, (0,), (0,))
 
 
+def test_one_picture_under_a_long_song_is_few_frames() -> None:
+    made = laid(steady(Fraction(30), 1), after=Fraction(300))
+    assert_sound(made)
+    assert made.rate <= 4
+
+
 @given(st.integers(1, 29))
 def test_a_film_under_a_second_is_one_segment(frames: int) -> None:
     assert laid(steady(Fraction(30), frames)).segments == (0,)
