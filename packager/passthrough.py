@@ -102,18 +102,14 @@ def _cut(video: VideoFacts, coded: H264Facts, grid: Grid, origin: Fraction) -> P
         return "its sound starts earlier or ends later"
     if not coded.idr or coded.idr[0] != video.pts[0]:
         return "it does not start with an IDR frame"
-    idr = [0, *(bisect_left(video.pts, pts) + lead for pts in coded.idr[1:])]
-    longer = replace(grid, count=count, end=count * grid.frame)
-    made = timeline.cut_at(longer, idr, lead + len(video.pts))
-    if made is None:
-        return _gap(video, coded, idr, lead, grid)
-    return _rated(coded, made, idr)
-
-
-def _gap(video: VideoFacts, coded: H264Facts, idr: list[int], lead: int, grid: Grid) -> str:
-    if len(set(video.key_pts) - set(coded.idr)):
+    idr = [bisect_left(video.pts, pts) + lead for pts in coded.idr]
+    end = lead + len(video.pts)
+    made = timeline.cut_at(replace(grid, count=count, end=count * grid.frame), idr, end)
+    if made is not None:
+        return _rated(coded, made, idr)
+    if set(video.key_pts) - set(coded.idr):
         return "frames before some of its key frames are needed behind them (open groups of pictures)"
-    longest = max(after - before for before, after in pairwise([*idr, lead + len(video.pts)]))
+    longest = max(after - before for before, after in pairwise([*idr, end]))
     return f"its key frames are up to {float(longest / grid.rate):.1f} s apart"
 
 
@@ -134,7 +130,7 @@ def _segments(coded: H264Facts, grid: Grid, idr: Sequence[int]) -> Iterator[tupl
     """(bytes, seconds) of each segment."""
     frame, group = BOXES
     for start, end in pairwise([*grid.segments, grid.count]):
-        sizes = coded.sizes[bisect_left(idr, start) : bisect_left(idr, end)]
+        sizes = coded.sizes[bisect_left(idr, start) if start else 0 : bisect_left(idr, end)]
         seconds = Fraction(grid.time(end) - grid.time(start), grid.timescale)
         yield sum(sizes) + frame * (end - start) + group * len(sizes), seconds
 

@@ -185,7 +185,8 @@ def _segments(keys: tuple[int, ...], seconds: Callable[[int], Fraction], total: 
 def cut_at(grid: Grid, idr: Sequence[int], end: int) -> Grid | None:
     """A constant grid with key frames at some of the slots `idr` instead: as few as keep them at most KEY_S and a frame apart, up to slot `end`.
 
-    Segments come as near to SEGMENT_S as these allow. None if `idr` leaves a longer gap.
+    The first IDR is held from the film's start on, wherever its own slot is. Segments come as near to SEGMENT_S as the key frames allow. None
+    if `idr` leaves a longer gap.
     """
     keys = _sparse(idr, round(KEY_S * grid.rate) + 1, end)
     return replace(grid, keys=keys, segments=tuple(_cut(keys, grid))) if keys else None
@@ -193,13 +194,13 @@ def cut_at(grid: Grid, idr: Sequence[int], end: int) -> Grid | None:
 
 def _sparse(idr: Sequence[int], longest: int, end: int) -> tuple[int, ...]:
     """From each kept slot on the farthest within `longest`; empty if there is none."""
-    kept = [0]
+    kept = [idr[0]]
     for slot, following in pairwise([*idr, end]):
         if following - slot > longest:
             return ()
         if following - kept[-1] > longest:
             kept.append(slot)
-    return tuple(kept)
+    return (0, *kept[1:])
 
 
 def _cut(keys: Sequence[int], grid: Grid) -> Iterator[int]:
