@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 import typer
@@ -20,7 +20,8 @@ from packager import pipeline
 from packager.errors import PackagerError, SourceRefused
 from packager.pipeline import Options, Progress
 from storage import open_store
-from storage.base import KeyRefused, StorageError, check_key
+from storage.base import KeyRefused, ObjectStore, StorageError, check_key
+from storage.local import LocalStore
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Source in, HLS out: probe a film, encode it, check a package."
@@ -80,8 +81,7 @@ def encode(
     ] = 1080,
 ) -> None:
     """Encode SOURCE into adaptive HLS at DEST. Killed and started again, it goes on where it was."""
-    store, prefix = _destination(dest)
-    with _progress(source.name, as_json) as report:
+    with _destination(dest) as (store, prefix), _progress(source.name, as_json) as report:
         package = pipeline.encode(source, store, prefix, report=report, options=Options(max_short_side=max_short_side))
     if as_json:
         print(json.dumps({"package": asdict(package)}))
@@ -96,21 +96,32 @@ def encode(
     print(f"{dest.partition('?')[0].rstrip('/')}/{package.master}")
 
 
-def _destination(dest: str) -> tuple[Any, str]:
+@contextmanager
+def _destination(dest: str) -> Iterator[tuple[ObjectStore, str]]:
     """The store of DEST's parent and DEST's last name: keys need a prefix, and a folder may not exist yet."""
+    url, name = _split(dest)
+    try:
+        check_key(name)
+        store = open_store(url)
+    except (KeyRefused, ValueError) as error:
+        raise typer.BadParameter(f"{dest} can't be a destination ({error})") from error
+    try:
+        yield store, name
+    finally:
+        if isinstance(store, LocalStore):
+            with suppress(OSError):
+                (store.root / "@tmp").rmdir()  # where it kept unfinished files; nobody wants to find that beside the film
+
+
+def _split(dest: str) -> tuple[str, str]:
     url = urlsplit(dest)
     if url.scheme == "s3":
         above, _, name = url.path.strip("/").rpartition("/")
-        store = urlunsplit((url.scheme, url.netloc, f"/{above}", url.query, ""))
-    elif "://" in dest:
+        return urlunsplit((url.scheme, url.netloc, f"/{above}", url.query, "")), name
+    if "://" in dest:
         raise typer.BadParameter(f"no storage for {url.scheme}:// URLs; use a folder or s3://bucket/prefix")
-    else:
-        folder = Path(dest).resolve()
-        store, name = str(folder.parent), folder.name
-    try:
-        return open_store(store), check_key(name)
-    except (KeyRefused, ValueError) as error:
-        raise typer.BadParameter(f"{dest} can't be a destination ({error})") from error
+    folder = Path(dest).resolve()
+    return str(folder.parent), folder.name
 
 
 @contextmanager
