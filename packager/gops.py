@@ -15,6 +15,7 @@ from packager import fmp4_read, h264
 from packager.facts import H264Facts
 
 LARGEST_LENGTH = 4
+MAX_FRAMES = 2_000_000  # nine hours at 60 a second; longer films are not worth the memory of knowing every frame
 START_CODE = b"\0\0\0\1"
 SLICES = (h264.SLICE, h264.IDR)
 
@@ -83,6 +84,15 @@ class Gops:
             self._sps = h264.read_sps(self._header.sps[0]) if self._header.sps else None
         except (ValueError, IndexError):
             self._header, self._sps = Header((), (), 0), None
+
+    def add(self, pts: int, size: int) -> int:
+        """The next packet; its number, -1 when there are too many."""
+        if len(self.pts) == MAX_FRAMES:
+            self.whole = False
+            return -1
+        self.pts.append(pts)
+        self.sizes.append(size)
+        return len(self.pts) - 1
 
     def key(self, number: int, packet: bytes, size: int | None = None) -> bool:
         """Look into the key packet `number`; False if the bytes given are too few of its `size`."""

@@ -24,7 +24,7 @@ from av.stream import Discard, Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
-from packager.gops import Gops
+from packager.gops import MAX_FRAMES, Gops
 from packager.mp4_boxes import Box, Mp4Error, root
 from packager.source import open_source
 from packager.tracks import MAX_PACKETS, Track, demuxed, refuse_pieces
@@ -62,6 +62,8 @@ def _tracks(container: InputContainer, file: int, alive: Callable[[], None]) -> 
         count += len(stream.index_entries)
         if count > MAX_PACKETS:
             refuse_pieces()
+        if isinstance(stream, VideoStream) and len(stream.index_entries) > MAX_FRAMES:
+            raise _Unfit
         if max((entry.pos + entry.size for entry in stream.index_entries), default=size + 1) > size:
             raise _Unfit
         track = found[stream.index] = Track(stream)

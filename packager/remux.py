@@ -8,7 +8,7 @@ EncodeFailed `not_passable`; it must be planned again without passthrough.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise, zip_longest
 from typing import Any
 
@@ -51,10 +51,14 @@ class Group:
 
 
 def run(request: dict[str, Any], emit: Emitter) -> None:
-    """Request: path, plan (JSON), chunk (number). Emits `init`, `segment` and `progress` messages, then `done`, as chunk.py does."""
+    """Request: path, plan (JSON), chunk (number), through (the last chunk's number, when more than one is to be made in a row).
+
+    Emits `init`, `segment` and `progress` messages, then `done`, as chunk.py does.
+    """
     plan = Plan.from_json(request["plan"]).video
     assert plan
-    chunk = plan.chunks[request["chunk"]]
+    last = plan.chunks[request.get("through", request["chunk"])].last
+    chunk = replace(plan.chunks[request["chunk"]], last=last)
     rung = next(rung for rung in plan.rungs if rung.passthrough)
     header = _header(request["path"], plan.index)
     emit("init", _init(plan, rung, header), rendition=rung.name, timescale=plan.grid.timescale)

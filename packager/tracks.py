@@ -69,7 +69,7 @@ def _note(tracks: dict[int, Track], packet: av.Packet[Any]) -> None:
     stamp = packet.pts if packet.pts is not None else packet.dts
     shown = stamp is not None and not packet.is_discard and packet.size > 0
     if track.gops and packet.buffer_size:
-        _weigh(track.gops, packet, shown)
+        _weigh(track.gops, packet, stamp if shown else None)
     if stamp is None or not shown:
         return
     track.reach(stamp, packet.duration)
@@ -81,15 +81,14 @@ def _note(tracks: dict[int, Track], packet: av.Packet[Any]) -> None:
         track.keys.append(stamp)
 
 
-def _weigh(gops: Gops, packet: av.Packet[Any], shown: bool) -> None:
-    if packet.pts is None or not shown or packet.is_corrupt:
+def _weigh(gops: Gops, packet: av.Packet[Any], stamp: int | None) -> None:
+    if stamp is None or packet.pts is None or packet.is_corrupt:
         gops.whole = False
         return
-    gops.pts.append(packet.pts)
-    gops.sizes.append(packet.size)
+    number = gops.add(stamp, packet.size)
     if packet.is_keyframe:
         gops.varies |= packet.has_sidedata("new_extradata")
-        gops.key(len(gops.pts) - 1, bytes(packet))
+        gops.key(number, bytes(packet))
 
 
 def _hear(tracks: dict[int, Track], track: Track, packet: av.Packet[Any]) -> None:

@@ -204,6 +204,14 @@ def test_chunks_can_be_made_again_alone_and_out_of_order(planned: tuple[Path, Pl
         assert [message.payload for message in again] == [message.payload for message in messages]
 
 
+def test_chunks_made_in_one_go_are_the_same(planned: tuple[Path, Plan]) -> None:
+    path, plan = planned
+    assert plan.video
+    alone = [m.payload for chunk in plan.video.chunks for m in remux(path, plan, chunk.number) if m.kind == "segment"]
+    request = {"path": str(path), "plan": plan.to_json().decode(), "chunk": 0, "through": 2}
+    assert [m.payload for m in sandbox.run("remux", request) if m.kind == "segment"] == alone
+
+
 def _spoiled(path: Path, source: Path, number: int, old: bytes, new: bytes) -> Path:
     """The file with other bytes in its packet `number`, which is no key packet."""
     with av.open(str(source)) as container:
