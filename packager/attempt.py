@@ -80,8 +80,8 @@ class Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=error is not None)
-        for place in list(self._segments):
-            self._remove(place)
+        for (rendition, _), segments in self._segments.items():
+            self._remove(rendition, segments)
 
     def take(self, message: Message) -> None:
         """Store an `init` or `segment` message of the child. The last segment of a chunk makes its index."""
@@ -140,11 +140,10 @@ class Attempt:
         if [entry.number for entry in segments] != list(self._spans[rendition][chunk]):
             raise ValueError("segments out of order")
         mine = ChunkIndex(rendition, chunk, self._name, init, timescale, codecs, tuple(segments))
+        del self._segments[place]  # from here the index may stand even if the answer is lost: an error must leave what it names
         index = self._standing(mine)
-        if index.attempt == self._name:
-            del self._segments[place]
-        else:
-            self._remove(place)
+        if index.attempt != self._name:
+            self._remove(rendition, segments)
         self._wanted.discard(place)
         self._finished(index)
 
@@ -157,8 +156,8 @@ class Attempt:
             return ChunkIndex.from_json(self._store.read(key))
         return mine
 
-    def _remove(self, place: Place) -> None:
+    def _remove(self, rendition: str, segments: list[SegmentEntry]) -> None:
         """A loser's segments are rubbish; if they can't be removed now, a sweep finds them by their attempt's name."""
-        for entry in self._segments.pop(place):
+        for entry in segments:
             with contextlib.suppress(StorageError):
-                self._store.delete(f"{self._prefix}/{place[0]}/{entry.uri}")
+                self._store.delete(f"{self._prefix}/{rendition}/{entry.uri}")

@@ -14,7 +14,7 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from packager.facts import SourceFacts
 from packager.index import ChunkIndex
 from packager.ladder import Rung
 from packager.meter import Meter, Progress
+from packager.passthrough import NOT_PASSABLE
 from packager.plan import Options, Plan, VideoPlan
 from packager.publish import Package, publish
 from packager.sandbox import LIMITS, Limits
@@ -95,30 +96,40 @@ def encode(
     """
     report(Progress("probing", 0.0))
     facts = probe(source, cancelled=cancelled)
-    plan = planning.make(facts, source_sha256 or _sha256(source, cancelled), options)
-    place = prefix(plan.version) if callable(prefix) else prefix
+    digest = source_sha256 or _sha256(source, cancelled)
     orders = Orders(report, published, cancelled, limits)
+    plan = planning.make(facts, digest, options)
+    try:
+        return _carried_out(source, store, prefix, plan, facts, orders)
+    except EncodeFailed as error:
+        if error.code != NOT_PASSABLE:
+            raise
+    # A packet deep in the source broke what its index and key frames promised: the picture is encoded after all.
+    _discard(store, prefix(plan.version) if callable(prefix) else prefix)
+    plan = planning.make(facts, digest, replace(options, passthrough=False))
+    return _carried_out(source, store, prefix, plan, facts, orders)
+
+
+def _carried_out(
+    source: Path, store: ObjectStore, prefix: str | Callable[[str], str], plan: Plan, facts: SourceFacts, orders: Orders
+) -> Package:
+    place = prefix(plan.version) if callable(prefix) else prefix
     with tonemap.table(plan) as cube:
         run = _Run(source.resolve(), store, place, plan, cube, orders)
         run.remember_plan()
         damaged = run.encode()
-    report(Progress("packaging", 99.0))
+    orders.report(Progress("packaging", 99.0))
     package = publish(store, place, plan, facts, damaged, poster=run.poster)
     sweep(store, place)
-    published(
-        Published(
-            "final",
-            plan.version,
-            place,
-            package.duration_s,
-            package.duration_s,
-            package.width,
-            package.height,
-            run.poster,
-        )
-    )
-    report(Progress("packaging", 100.0, 0.0, playable=True))
+    seconds, size = package.duration_s, (package.width, package.height)
+    orders.published(Published("final", plan.version, place, seconds, seconds, *size, run.poster))
+    orders.report(Progress("packaging", 100.0, 0.0, playable=True))
     return package
+
+
+def _discard(store: ObjectStore, place: str) -> None:
+    for info in list(store.list(f"{place}/")):
+        store.delete(info.key)
 
 
 def _sha256(source: Path, cancelled: Callable[[], bool]) -> str:

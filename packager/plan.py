@@ -37,7 +37,7 @@ class Options:
     audio_kbps: tuple[int, ...] = (128, 48)
     threads_per_rung: int = 2
     ladder: tuple[Step, ...] = ()
-    passthrough: bool = False
+    passthrough: bool = True
 
 
 @dataclass(frozen=True, slots=True)

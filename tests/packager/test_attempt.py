@@ -162,6 +162,22 @@ def test_a_retried_put_that_meets_its_own_first_try_has_won(init: Message) -> No
     assert len(names(store)) == 1
 
 
+def test_an_index_whose_answer_was_lost_keeps_its_segments(init: Message) -> None:
+    class Lossy(MemoryStore):
+        def put(self, key: str, data: Any, **options: Any) -> ObjectInfo:
+            info = super().put(key, data, **options)
+            if key.endswith(".json"):
+                raise StorageDown("the answer was lost")
+            return info
+
+    store = Lossy()
+    with pytest.raises(StorageDown), attempt(store, {("v90-100k", 0)}) as work:
+        work.take(init)
+        work.take(segment(0))
+    (index,) = finished_chunks(store, "a/b").values()
+    assert names(store) == [f"a/b/v90-100k/{index.segments[0].uri}"]
+
+
 def test_a_sweep_removes_only_segments_that_no_index_names(init: Message) -> None:
     store = MemoryStore()
     with attempt(store, BOTH) as work:
