@@ -108,11 +108,11 @@ def _middleware(config: Config) -> list[Middleware]:
     """From the outside in."""
     cdn_address = urlsplit(config.delivery.public_base_url)
     policy = ui.csp(f"{cdn_address.scheme}://{cdn_address.netloc}" if cdn_address.netloc else "")
-    https = config.server.public_url.startswith("https://")
+    public = urlsplit(config.server.public_url)
     return [
         Middleware(RequestLog),
-        Middleware(SecurityHeaders, page_policy=policy, https=https),
-        Middleware(KnownHosts, allowed=config.server.allowed_hosts),
+        Middleware(SecurityHeaders, page_policy=policy, https=public.scheme == "https"),
+        Middleware(KnownHosts, allowed=config.server.allowed_hosts, public=public.hostname or ""),
         Middleware(BodyLimit, max_bytes=config.server.max_body_bytes),
         Middleware(LastResort),
     ]

@@ -48,7 +48,7 @@ class Server(Section):
     public_url: str = ""
     """Where browsers reach this server, such as https://films.example.org; empty: as the request says."""
     allowed_hosts: tuple[str, ...] = ()
-    """Host names answered (`*.example.org` for all below it); empty: localhost and plain IP addresses only."""
+    """Host names answered beside public_url's (`*.example.org` for all below it); empty: localhost and plain IP addresses."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     max_body_bytes: int = Field(default=1 << 20, ge=1024)

@@ -71,10 +71,12 @@ def _write_line(scope: Scope, seen: MutableMapping[str, Any], started: float) ->
 
 class KnownHosts:
     """Answers only under configured names, so that a name somebody else points here gets nothing (DNS rebinding) and
-    no link is ever built from a made-up Host. Without configured names: localhost and plain IP addresses."""
+    no link is ever built from a made-up Host. Without configured names: localhost and plain IP addresses. `public`, the
+    host of server.public_url, is known in both cases."""
 
-    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, allowed: Collection[str], public: str = "") -> None:
         self.app = app
+        self.public = public.lower()
         self.names = {name.lower() for name in allowed if not name.startswith("*.")}
         self.suffixes = tuple(name[1:].lower() for name in allowed if name.startswith("*."))
 
@@ -89,6 +91,8 @@ class KnownHosts:
         if len(given) != 1:
             return False
         name = _without_port(given[0].lower())
+        if self.public and name == self.public:
+            return True
         if self.names or self.suffixes:
             return name in self.names or name.endswith(self.suffixes or ("\0",))
         return name == "localhost" or name.endswith(".localhost") or _is_address(name)

@@ -129,6 +129,14 @@ def test_with_configured_names_only_they_are_answered(config: Config, host: str,
         assert client.get("/healthz", headers={"Host": "10.0.0.7"}).status_code == 200
 
 
+@pytest.mark.parametrize("names", [(), ("other.example.org",)])
+def test_the_public_name_is_always_answered(config: Config, names: tuple[str, ...]) -> None:
+    server = Server(public_url="https://Films.example.org:8443", allowed_hosts=names)
+    with serving(config.model_copy(update={"server": server})) as client:
+        assert client.get("/api/v1/me", headers={"Host": "films.example.org:8443"}).status_code == 401
+        assert client.get("/api/v1/me", headers={"Host": "evil.example"}).status_code == 400
+
+
 def test_two_host_headers_are_refused(client: httpx2.Client) -> None:
     address = (client.base_url.host, client.base_url.port or 0)
     with socket.create_connection(address) as raw:
