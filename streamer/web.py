@@ -4,6 +4,7 @@ A socket that is held survives the process: while the web process is restarted, 
 """
 
 import os
+import resource
 import socket
 
 import uvicorn
@@ -23,9 +24,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT; open requests get `server.shutdown_s` seconds to finish."""
+    allow_files()
     inherited = os.environ.get(LISTEN_FD)
     sock = socket.socket(fileno=int(inherited)) if inherited else listen(config.server.host, config.server.port)
     uvicorn.Server(_uvicorn(config)).run(sockets=[sock])
+
+
+def allow_files() -> None:
+    """As many open files as the system lets us: sockets and media take a descriptor each, and the usual 1024 are soon gone."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _uvicorn(config: Config) -> uvicorn.Config:

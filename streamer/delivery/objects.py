@@ -10,7 +10,9 @@ sendfile, since the kernel reads no file at all.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import resource
 import stat
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
@@ -24,6 +26,8 @@ from streamer.delivery.conditions import http_date
 PIECE = 256 << 10
 HOT_OBJECT = 8 << 20
 REMEMBERED = 1024
+_HANDLES_SHARE = 4  # at most one in so many of the process's descriptors; the rest is for sockets
+_NO_HANDLE_LEFT = (errno.EMFILE, errno.ENFILE)
 _LOCAL_CHECK_S, _REMOTE_CHECK_S = 5.0, 60.0
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
@@ -54,6 +58,7 @@ class Objects:
         self._hot_bytes = hot_bytes
         self._hot_size = 0
         self._known: OrderedDict[str, Object] = OrderedDict()
+        self._most = min(REMEMBERED, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _HANDLES_SHARE))
 
     def get(self, key: str, now: float) -> Object | None:
         """The object if it is remembered and was looked at lately."""
@@ -66,7 +71,7 @@ class Objects:
     async def find(self, key: str, now: float) -> Object:
         """Look it up in the store. Raises StorageError."""
         try:
-            found = await asyncio.to_thread(self._open, key, now)
+            found = await self._found(key, now)
         except ObjectMissing:
             self._forget(key)
             raise
@@ -76,7 +81,7 @@ class Objects:
         elif old:
             self._cool(old)
         self._known[key] = found
-        while len(self._known) > REMEMBERED:
+        while len(self._known) > self._most:
             self._cool(self._known.popitem(last=False)[1])
         return found
 
@@ -100,6 +105,14 @@ class Objects:
             async with aclosing(aio.chunks(self._store, known.info.key, start, length)) as fetched:
                 async for chunk in fetched:
                     yield chunk
+
+    async def _found(self, key: str, now: float) -> Object:
+        try:
+            return await asyncio.to_thread(self._open, key, now)
+        except _NoHandleLeft:  # more connections than expected: what is remembered has to make room for them
+            for other in list(self._known):
+                self._forget(other)
+            return await asyncio.to_thread(self._open, key, now)
 
     def _open(self, key: str, now: float) -> Object:
         info = self._store.head(key)
@@ -134,13 +147,18 @@ class Objects:
             known.body, known.asked = None, 0
 
 
+class _NoHandleLeft(StorageDown):
+    """The process has as many files open as it may."""
+
+
 def _open_file(store: LocalStore, key: str) -> int:
     try:
         handle = os.open(store.path(key), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise ObjectMissing(key) from None
     except OSError as error:
-        raise StorageDown(f"{key}: {error.strerror}") from error
+        down = _NoHandleLeft if error.errno in _NO_HANDLE_LEFT else StorageDown
+        raise down(f"{key}: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise ObjectMissing(key)

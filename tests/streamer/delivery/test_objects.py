@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,34 @@ async def test_a_file_that_shrank_is_a_fault_and_not_a_short_answer(tmp_path: Pa
 async def test_a_folder_is_not_an_object(tmp_path: Path) -> None:
     with pytest.raises(ObjectMissing):
         await Objects(disk(tmp_path), 0).find("a", 0.0)
+
+
+async def test_open_files_take_a_share_of_what_the_process_may_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (12, 12))
+    kept = Objects(disk(tmp_path, 5), 0)
+    for number in range(5):
+        await kept.find(f"a/{number}.m4s", 0.0)
+    assert open_files(tmp_path) == 3
+
+
+async def test_without_a_descriptor_left_the_remembered_ones_make_room(tmp_path: Path) -> None:
+    store = disk(tmp_path, 4)
+    kept = Objects(store, 0)
+    for number in range(3):
+        await kept.find(f"a/{number}.m4s", 0.0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))
+    fillers = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]  # whatever is free below the limit
+    while max(fillers) < taken:
+        fillers.append(os.open("/dev/null", os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(fillers) + 1, hard))
+    try:
+        known = await kept.find("a/3.m4s", 0.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for filler in fillers:
+            os.close(filler)
+    assert b"".join([bytes(piece) async for piece in kept.pieces(known, 0, len(BODY))]) == BODY
+    assert open_files(tmp_path) == 1
