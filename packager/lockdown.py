@@ -41,8 +41,11 @@ UNKNOWN = {"openat2": (437, 437), "clone3": (435, 435)}
 OPENS: dict[str, tuple[int | None, int | None]] = {"open": (2, None), "openat": (257, 56)}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 CLONE, CLONE_THREAD = (56, 220), 0x10000
+# ioctl(2) requests that put bytes into a terminal as if somebody had typed them there.
+IOCTL, TIOCSTI, TIOCLINUX = (16, 29), 0x5412, 0x541C
 # These may only name the process itself: abort() signals its own thread, Python asks for its own limits.
-SELF_ONLY = {"kill": (62, 129), "tgkill": (234, 131), "prlimit64": (302, 261)}
+SELF_ONLY = {"kill": (62, 129), "tgkill": (234, 131)}
+SELF_OR_ZERO = {"prlimit64": (302, 261)}  # 0 is the caller here; for kill it would be the whole group
 X32_BIT = 0x40000000
 LOAD, JUMP_EQ, JUMP_GE, JUMP_SET, ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06
 ALLOW, REFUSE, NO_SUCH_CALL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
@@ -97,6 +100,8 @@ def program(machine: str, pid: int) -> bytes:
     lines += _each(DENIED, column, lambda call: _always(call, REFUSE))
     lines += _each(UNKNOWN, column, lambda call: _always(call, NO_SUCH_CALL))
     lines += _each(SELF_ONLY, column, lambda call: _only_about(call, pid))
+    lines += _each(SELF_OR_ZERO, column, lambda call: _only_about(call, pid, 0))
+    lines += _no_typing(IOCTL[column])
     # open(path, flags) and openat(folder, path, flags)
     lines += _each({"open": OPENS["open"]}, column, lambda call: _without_flags(call, 1, WRITING))
     lines += _each({"openat": OPENS["openat"]}, column, lambda call: _without_flags(call, 2, WRITING))
@@ -123,10 +128,16 @@ def _always(call: int, answer: int) -> list[Line]:
     return [(JUMP_EQ, 0, 1, call), _answer(answer)]
 
 
-def _only_about(call: int, pid: int) -> list[Line]:
-    """The first argument is 0 or our own process."""
+def _only_about(call: int, *pids: int) -> list[Line]:
+    """The first argument is one of these."""
+    left = len(pids)
+    checks = [(JUMP_EQ, left - n, 0, pid) for n, pid in enumerate(pids)]
+    return [(JUMP_EQ, 0, left + 3, call), _argument(0), *checks, _answer(REFUSE), _answer(ALLOW)]
+
+
+def _no_typing(call: int) -> list[Line]:
     return [
-        (JUMP_EQ, 0, 5, call), _argument(0), (JUMP_EQ, 2, 0, pid), (JUMP_EQ, 1, 0, 0), _answer(REFUSE), _answer(ALLOW),
+        (JUMP_EQ, 0, 5, call), _argument(1), (JUMP_EQ, 1, 0, TIOCSTI), (JUMP_EQ, 0, 1, TIOCLINUX), _answer(REFUSE), _answer(ALLOW),
     ]  # fmt: skip
 
 

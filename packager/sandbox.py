@@ -55,19 +55,28 @@ def run(
             yield from _messages(child, limits, cancelled)
             _judge(_ended(child, limits.stall_s), stderr)
         finally:
-            child.kill()
-            child.wait()
+            _kill(child)
             assert child.stdout
             child.stdout.close()
 
 
 def _start(stderr: IO[bytes]) -> subprocess.Popen[bytes]:
-    # An empty environment but for what Python needs: no proxy settings, no credentials, nothing to steal.
+    # An empty environment but for what Python needs: no proxy settings, no credentials, nothing to steal. A session of its own: no terminal
+    # to type into, no Ctrl-C that was meant for us, and a group that can be killed whole.
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parent.parent), "LC_ALL": "C.UTF-8"}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "packager.child", str(os.getpid())],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment, close_fds=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment, close_fds=True, start_new_session=True,
     )  # fmt: skip
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """It and whatever it may have started; its number is nobody else's until we have waited for it."""
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.kill()
+    child.wait()
 
 
 def _ask(child: subprocess.Popen[bytes], request: dict[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -35,8 +37,9 @@ def child_that(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         text = f"import os, signal, sys, time\nsys.stdin.read()\nout = sys.stdout.buffer\n{script}\nout.flush()"
         return subprocess.Popen(
-            [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
-        )
+            [sys.executable, "-c", text],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True,
+        )  # fmt: skip
 
     monkeypatch.setattr(sandbox, "_start", start)
 
@@ -161,6 +164,26 @@ def test_a_caller_that_loses_interest_ends_the_child(monkeypatch: pytest.MonkeyP
         next(messages)
         (child,) = children() - before
     assert not alive(child)
+
+
+def test_what_a_child_started_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    child_that(
+        """import subprocess
+other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+out.write(b'{"kind":"x","size":0,"pid":%d}\\n' % other.pid); out.flush(); time.sleep(60)""",
+        monkeypatch,
+    )
+    with closing(sandbox.run("probe", {})) as messages:
+        other = next(messages).fields["pid"]
+        assert alive(other)
+    wait_until(lambda: not alive(other), what="the child's child to be gone")
+
+
+def test_a_child_is_in_no_session_of_ours() -> None:
+    with tempfile.TemporaryFile() as stderr, sandbox._start(stderr) as child:
+        session = os.getsid(child.pid)
+        child.kill()
+    assert session == child.pid != os.getsid(0)
 
 
 def test_a_child_dead_before_it_read_its_request_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
