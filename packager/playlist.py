@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, Final, Literal
 
 import m3u8
@@ -293,8 +293,13 @@ def _names(renditions: Sequence[MediaRendition]) -> list[str]:
         plain = " ".join(
             "".join(letter if letter.isprintable() else " " for letter in wanted.replace('"', "'")).split()
         )
-        names.append(plain if plain and plain not in names else f"{plain} {number}".strip())
+        names.append(plain if plain and plain not in names else _free(plain, number, names))
     return names
+
+
+def _free(name: str, number: int, taken: Sequence[str]) -> str:
+    """The name with the first number from `number` on that nobody has."""
+    return next(free for n in count(number) if (free := f"{name} {n}".strip()) not in taken)
 
 
 def _first(renditions: Sequence[MediaRendition]) -> MediaRendition:

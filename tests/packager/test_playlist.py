@@ -120,6 +120,13 @@ def test_every_group_offers_the_same_names_with_one_default() -> None:
     assert [m.autoselect for m in by_group[0]] == ["YES", "NO", "YES"]
 
 
+@pytest.mark.parametrize("titles", [("A", "A 3", "A"), ("A 2", "A", "A"), ("A", "A", "A 3", "A"), ("", "", "")])
+def test_names_differ_even_where_titles_end_in_numbers(titles: tuple[str, ...]) -> None:
+    tracks = [sound(f"a{n}", 128, "g", name=title, language=None) for n, title in enumerate(titles)]
+    names = [media.name for media in m3u8.loads(multivariant([], tracks)).media]
+    assert len(set(names)) == len(titles) and names[0] == (titles[0] or "Track 1")
+
+
 def test_a_rung_alone_is_offered_with_every_audio_group_poorest_first_by_bandwidth() -> None:
     parsed = m3u8.loads(multivariant([rendition("v", 100)], [sound("h", 128, "a128"), sound("l", 48, "a48")]))
     assert sorted(playlist.stream_info.audio for playlist in parsed.playlists) == ["a128", "a48"]
