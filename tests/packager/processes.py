@@ -21,6 +21,18 @@ def children(pid: int | None = None) -> set[int]:
     return found
 
 
+def sandboxes() -> set[int]:
+    """Our children that touch media; a test run has others, such as database servers."""
+    return {pid for pid in children() if b"packager.child" in command(pid)}
+
+
+def command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
