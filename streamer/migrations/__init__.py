@@ -12,19 +12,21 @@ from alembic import command
 from alembic.config import Config as Alembic
 from sqlalchemy import Connection, Engine, text
 
+from streamer import db
+
 _LOCK = "streamer.migrate"
 _LOCK_WAIT_S = 300
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database to `revision`; nothing happens when it is there already."""
-    with engine.connect() as connection, _alone(connection):
+    with db.unhurried(engine).connect() as connection, _alone(connection):
         command.upgrade(_alembic(connection), revision)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Take the database back to `revision` (`base` for nothing at all)."""
-    with engine.connect() as connection, _alone(connection):
+    with db.unhurried(engine).connect() as connection, _alone(connection):
         command.downgrade(_alembic(connection), revision)
 
 

@@ -214,6 +214,14 @@ def test_mariadb_is_asked_for_read_committed(mariadb_url: str) -> None:
     engine.dispose()
 
 
+def test_a_mariadb_that_does_not_answer_is_given_up(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db, "_ANSWER_S", 0)
+    engine = db.create(Database(lock_timeout_s=1), mariadb_url)
+    with engine.connect() as connection, pytest.raises(OperationalError, match="Lost connection"):
+        connection.execute(text("SELECT SLEEP(10)"))
+    engine.dispose()
+
+
 def test_another_kind_of_database_is_refused() -> None:
     with pytest.raises(ValueError, match=r"sqlite:// or mysql\+pymysql://"):
         db.create(Database(), "postgresql://x/y")
