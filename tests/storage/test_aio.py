@@ -1,10 +1,14 @@
 """The event loop's face of a store reads what the store itself reads."""
 
+import asyncio
+import threading
+from collections.abc import Iterator
 from contextlib import aclosing
 
 import pytest
 
 from storage import ObjectMissing, ObjectStore, aio
+from storage.memory import MemoryStore
 
 
 @pytest.fixture
@@ -35,3 +39,29 @@ async def test_missing_is_missing(store: ObjectStore) -> None:
         await aio.head(store, "none.mp4")
     with pytest.raises(ObjectMissing):
         await anext(aio.chunks(store, "none.mp4"))
+
+
+async def test_a_reader_who_is_cancelled_while_a_piece_is_fetched_still_closes_the_object() -> None:
+    fetching, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(MemoryStore):
+        def chunks(self, key: str, start: int = 0, length: int | None = None, size: int = 1) -> Iterator[bytes]:
+            try:
+                fetching.set()
+                go_on.wait(10)
+                yield b"late"
+            finally:
+                closed.set()
+
+    async def read() -> None:
+        async with aclosing(aio.chunks(Slow(), "film.mp4")) as pieces:
+            await anext(pieces)
+
+    reader = asyncio.create_task(read())
+    await asyncio.to_thread(fetching.wait, 10)
+    reader.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    assert closed.is_set()
