@@ -66,6 +66,7 @@ def create_app(config: Config) -> Application:
         lifespan=_lifespan,
     )
     app.state.services = services
+    app.state.probes = health.Probes(services)
     app.state.error_page = errors.page
     app.origin = Origin(services)
     app.log_media = config.log.media

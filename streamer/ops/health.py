@@ -5,7 +5,8 @@ may ask is anyone.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from sqlalchemy import text
@@ -27,26 +28,44 @@ async def live(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    services: Services = request.app.state.services
-    names = ("database", "redis", "storage")
-    results = await asyncio.gather(
-        _check("database", asyncio.to_thread(_database, services)),
-        _check("redis", asyncio.to_thread(services.kv_sync.ping)),
-        _check("storage", asyncio.to_thread(_storage, services)),
-    )
-    checks = dict(zip(names, results, strict=True))
-    if all(result == "ok" for result in results):
+    probes: Probes = request.app.state.probes
+    checks = await probes.results()
+    if all(result == "ok" for result in checks.values()):
         return JSONResponse({"status": "ready", "checks": checks})
     return JSONResponse({"status": "not ready", "checks": checks}, 503, {"Retry-After": "2"})
 
 
-async def _check(name: str, work: Awaitable[object]) -> str:
-    try:
-        await asyncio.wait_for(work, _GIVE_UP_S)
-    except Exception as error:  # whatever is wrong with a server we need, the answer is the same
-        log.warning("health check failed", check=name, error=repr(error))
-        return "failed"
-    return "ok"
+class Probes:
+    """One thread per check, and one probe of each under way: who asks while it hangs waits for that one."""
+
+    def __init__(self, services: Services) -> None:
+        self._work: dict[str, Callable[[], object]] = {
+            "database": lambda: _database(services),
+            "redis": services.kv_sync.ping,
+            "storage": lambda: _storage(services),
+        }
+        self._running: dict[str, asyncio.Future[object]] = {}
+        self._threads = ThreadPoolExecutor(len(self._work), thread_name_prefix="health")
+
+    async def results(self) -> dict[str, str]:
+        """`ok` or `failed`, by what was asked."""
+        results = await asyncio.gather(*map(self._check, self._work))
+        return dict(zip(self._work, results, strict=True))
+
+    async def _check(self, name: str) -> str:
+        try:
+            await asyncio.wait_for(asyncio.shield(self._probe(name)), _GIVE_UP_S)
+        except Exception as error:  # whatever is wrong with a server we need, the answer is the same
+            log.warning("health check failed", check=name, error=repr(error))
+            return "failed"
+        return "ok"
+
+    def _probe(self, name: str) -> asyncio.Future[object]:
+        running = self._running.get(name)
+        if running is None or running.done():
+            running = asyncio.get_running_loop().run_in_executor(self._threads, self._work[name])
+            self._running[name] = running
+        return running
 
 
 def _database(services: Services) -> None:

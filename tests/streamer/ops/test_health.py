@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 
 import httpx2
@@ -6,6 +7,8 @@ import pytest
 from streamer import migrations
 from streamer.app import create_app
 from streamer.config import Config, Database, Redis, Storage
+from streamer.ops import health as health_checks
+from streamer.services import Services, close_services, open_services
 from tests.streamer.running import running
 from tests.streamer.stack import database_url, make_config
 
@@ -50,3 +53,23 @@ def test_ready_on_s3_and_not_without_it(config: Config, s3_url: str) -> None:
     assert health(on_s3)[0] == 200
     away = config.model_copy(update={"storage": Storage(url="s3://b/?endpoint=http://127.0.0.1:1&region=us-east-1")})
     assert health(away) == (503, {"database": "ok", "redis": "ok", "storage": "failed"})
+
+
+async def test_a_check_that_hangs_takes_one_thread_however_often_it_is_asked(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, over = [], threading.Event()
+
+    def hanging(services: Services) -> None:
+        asked.append(1)
+        over.wait(20)
+
+    monkeypatch.setattr("streamer.ops.health._storage", hanging)
+    monkeypatch.setattr("streamer.ops.health._GIVE_UP_S", 0.1)
+    services = open_services(config)
+    probes = health_checks.Probes(services)
+    for _ in range(4):
+        assert (await probes.results())["storage"] == "failed"
+    over.set()
+    assert len(asked) == 1
+    close_services(services)
