@@ -17,6 +17,7 @@ from streamer import db
 from streamer.delivery.tables import PlaybackSession
 
 REFRESH_S = 15.0
+_FIRST_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -41,20 +42,23 @@ class Kills:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Keep the mirror fresh while the block lasts."""
-        await self.refresh()
-        task = asyncio.create_task(self._watch())
+        """Keep the mirror fresh while the block lasts. It begins filled, unless SQL hangs: that must not keep media waiting."""
+        filled = asyncio.Event()
+        task = asyncio.create_task(self._watch(filled))
         try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(filled.wait(), _FIRST_S)
             yield
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def _watch(self) -> None:
+    async def _watch(self, filled: asyncio.Event) -> None:
         while True:
-            await asyncio.sleep(REFRESH_S)
             await self.refresh()
+            filled.set()
+            await asyncio.sleep(REFRESH_S)
 
     def _read(self) -> frozenset[str]:
         with db.reading(self._source) as s:

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from storage import ObjectStore
 from storage.mimes import media_type
+from streamer.delivery.threads import reading
 from streamer.delivery.tokens import within_cap
 
 LONGEST_TEXT = 4 << 20
@@ -92,12 +93,12 @@ class Texts:
     async def read(self, wanted: Wanted, now: float) -> Text:
         """Read it from the store, once for all who wait. Raises StorageError, NothingWithin and TooLong."""
         name = (wanted.key, wanted.cap)
-        reading = self._reading.get(name)
-        if reading is None:
-            work = asyncio.to_thread(make, self._store, wanted.key, wanted.rest, wanted.cap, now)
-            reading = self._reading[name] = asyncio.ensure_future(work)
-            reading.add_done_callback(lambda _: self._reading.pop(name))
-        text = await asyncio.shield(reading)
+        under_way = self._reading.get(name)
+        if under_way is None:
+            work = reading(make, self._store, wanted.key, wanted.rest, wanted.cap, now)
+            under_way = self._reading[name] = asyncio.ensure_future(work)
+            under_way.add_done_callback(lambda _: self._reading.pop(name))
+        text = await asyncio.shield(under_way)
         self._keep(name, text)
         return text
 

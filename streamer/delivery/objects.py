@@ -9,7 +9,6 @@ sendfile, since the kernel reads no file at all.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import resource
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from storage import ObjectInfo, ObjectMissing, ObjectStore, StorageDown, aio
 from storage.local import LocalStore
 from streamer.delivery.conditions import http_date
+from streamer.delivery.threads import READERS, reading
 
 PIECE = 256 << 10
 HOT_OBJECT = 8 << 20
@@ -102,17 +102,17 @@ class Objects:
                 async for piece in read:
                     yield piece
         else:
-            async with aclosing(aio.chunks(self._store, known.info.key, start, length)) as fetched:
+            async with aclosing(aio.chunks(self._store, known.info.key, start, length, executor=READERS)) as fetched:
                 async for chunk in fetched:
                     yield chunk
 
     async def _found(self, key: str, now: float) -> Object:
         try:
-            return await asyncio.to_thread(self._open, key, now)
+            return await reading(self._open, key, now)
         except _NoHandleLeft:  # more connections than expected: what is remembered has to make room for them
             for other in list(self._known):
                 self._forget(other)
-            return await asyncio.to_thread(self._open, key, now)
+            return await reading(self._open, key, now)
 
     def _open(self, key: str, now: float) -> Object:
         info = self._store.head(key)
@@ -168,7 +168,7 @@ def _open_file(store: LocalStore, key: str) -> int:
 async def _file_pieces(handle: int, start: int, end: int) -> AsyncGenerator[memoryview]:
     while start < end:
         size = min(PIECE, end - start)
-        piece = _read_cached(handle, size, start) or memoryview(await asyncio.to_thread(os.pread, handle, size, start))
+        piece = _read_cached(handle, size, start) or memoryview(await reading(os.pread, handle, size, start))
         if not piece:
             raise StorageDown("a file ended early")
         start += len(piece)

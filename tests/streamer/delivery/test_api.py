@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -273,6 +274,18 @@ async def test_the_mirror_of_kills_is_read_from_sql(cinema: Cinema) -> None:
     mirror = kills.Kills(cinema.services, 86400)
     await mirror.refresh()
     assert killed in mirror and other not in mirror
+
+
+async def test_a_database_that_hangs_does_not_keep_media_waiting(
+    cinema: Cinema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(kills, "_FIRST_S", 0.1)
+    monkeypatch.setattr(kills.Kills, "_read", lambda mirror: over.wait(20) and frozenset())
+    mirror = kills.Kills(cinema.services, 86400)
+    async with mirror.watching():
+        assert not over.is_set()
+        over.set()
 
 
 async def test_kills_are_forgotten_when_their_tokens_are_long_dead(cinema: Cinema) -> None:
