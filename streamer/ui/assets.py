@@ -8,6 +8,7 @@ maps plain names to them and is read once per process. Compressed copies are mad
 import gzip
 import json
 import mimetypes
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from starlette.types import Scope
 FOLDER = Path(__file__).parent / "static"
 IMMUTABLE = "public, max-age=31536000, immutable"
 BRIEF = "public, max-age=300"
+_NEVER = re.compile(r"q=0(\.0*)?")
 
 
 def asset(name: str) -> str:
@@ -54,8 +56,10 @@ class BuiltFiles(StaticFiles):
 
 
 def _takes_gzip(scope: Scope) -> bool:
-    offers = Headers(scope=scope).get("accept-encoding", "").replace(" ", "").split(",")
-    return "gzip" in offers
+    """Whether gzip is offered by name and not with weight zero (RFC 9110, 12.5.3)."""
+    offers = Headers(scope=scope).get("accept-encoding", "").lower().replace(" ", "").split(",")
+    weights = {name: weight for name, _, weight in (offer.partition(";") for offer in offers)}
+    return "gzip" in weights and not _NEVER.fullmatch(weights["gzip"])
 
 
 def _compressed(path: str) -> Response:

@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 import httpx2
+import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -70,6 +71,16 @@ async def test_hashed_files_are_kept_for_a_year_and_sent_compressed_to_who_takes
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert answer.headers["vary"] == "Accept-Encoding"
         assert answer.headers["content-type"].startswith("text/javascript")
+
+
+@pytest.mark.parametrize("offer", ["gzip", "GZIP;q=1.0", "br;q=0.9, gzip; q=0.5", "gzip;q=0.001"])
+async def test_gzip_is_sent_to_whoever_offers_it(offer: str) -> None:
+    assert (await fetch(asset("app.js"), **{"accept-encoding": offer})).headers.get("content-encoding") == "gzip"
+
+
+@pytest.mark.parametrize("offer", ["", "br", "gzip;q=0", "gzip; q=0.000", "x-gzippy"])
+async def test_gzip_is_not_sent_to_others(offer: str) -> None:
+    assert "content-encoding" not in (await fetch(asset("app.js"), **{"accept-encoding": offer})).headers
 
 
 async def test_the_licences_may_change_and_nothing_outside_the_folder_is_served() -> None:
