@@ -17,6 +17,7 @@ from m3u8.model import Media, Start
 
 from packager.index import SegmentEntry
 
+TYPE: Final = "application/vnd.apple.mpegurl"  # R4
 VERSION: Final = 6  # EXT-X-MAP outside I-frame lists (R7)
 TARGET: Final = 6  # seconds (A7.5)
 FIRST_VARIANT: Final = 2_000_000  # bit/s: what a player starts with before it has measured anything (A1.32)
@@ -61,11 +62,7 @@ class MediaRendition:
 
 def media_playlist(rendition: MediaRendition, target: int | None = None) -> str:
     """The VOD playlist `<folder>/vod.m3u8`. Pass `target_duration` of all renditions when a segment of any may last 6.5 s or more (A8.2)."""
-    playlist = _playlist(rendition, target)
-    times = _micro([segment.start for segment in rendition.segments], _end(rendition), rendition.timescale)
-    for segment, duration in zip(rendition.segments, times, strict=True):
-        playlist.add_segment(_segment(rendition, segment.uri, duration))
-    return _text(playlist)
+    return _text(_with_segments(_playlist(rendition, target), rendition))
 
 
 def event_playlist(rendition: MediaRendition, *, ended: bool) -> str:
@@ -73,10 +70,7 @@ def event_playlist(rendition: MediaRendition, *, ended: bool) -> str:
     playlist = _playlist(rendition, None)
     playlist.playlist_type, playlist.is_endlist = "event", ended
     playlist.start = Start(time_offset=0)
-    times = _micro([segment.start for segment in rendition.segments], _end(rendition), rendition.timescale)
-    for segment, duration in zip(rendition.segments, times, strict=True):
-        playlist.add_segment(_segment(rendition, segment.uri, duration))
-    return _text(playlist)
+    return _text(_with_segments(playlist, rendition))
 
 
 def iframe_playlist(rendition: MediaRendition, target: int | None = None) -> str:
@@ -130,7 +124,7 @@ def average_bandwidth(rendition: MediaRendition) -> int:
 
 def _parts(rendition: MediaRendition) -> list[tuple[int, Fraction]]:
     """(bytes, seconds) of each segment, the seconds as the playlist says them: whoever checks the figures has only those."""
-    times = _micro([segment.start for segment in rendition.segments], _end(rendition), rendition.timescale)
+    times = _durations(rendition)
     return [(s.size, Fraction(micro, _MICRO)) for s, micro in zip(rendition.segments, times, strict=True)]
 
 
@@ -162,6 +156,12 @@ def _playlist(rendition: MediaRendition, target: int | None) -> Any:
     return playlist
 
 
+def _with_segments(playlist: Any, rendition: MediaRendition) -> Any:
+    for segment, duration in zip(rendition.segments, _durations(rendition), strict=True):
+        playlist.add_segment(_segment(rendition, segment.uri, duration))
+    return playlist
+
+
 def _segment(rendition: MediaRendition, uri: str, micro: int, byterange: str | None = None) -> Any:
     init = {"uri": rendition.init} if rendition.init else None
     return m3u8.Segment(uri=uri, duration=micro / _MICRO, byterange=byterange, init_section=init)
@@ -173,6 +173,11 @@ def _text(playlist: Any) -> str:
 
 def _end(rendition: MediaRendition) -> int:
     return rendition.segments[-1].start + rendition.segments[-1].duration if rendition.segments else 0
+
+
+def _durations(rendition: MediaRendition) -> list[int]:
+    """Of its segments, in microseconds."""
+    return _micro([segment.start for segment in rendition.segments], _end(rendition), rendition.timescale)
 
 
 def _micro(starts: Sequence[int], end: int, timescale: int) -> list[int]:

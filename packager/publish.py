@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 from typing import Any
 
 from packager import captions, playlist, renditions
-from packager.attempt import index_key
+from packager.attempt import IMMUTABLE, PARALLEL_PUTS, index_key
 from packager.facts import SourceFacts, TextFacts
 from packager.index import ChunkIndex, SegmentEntry
 from packager.plan import Plan
 from packager.playlist import MediaRendition
 from storage.base import ObjectStore
 
-PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
-IMMUTABLE = "public, max-age=31536000, immutable"
 MASTER = "master.m3u8"
 TEXT_TIMESCALE = 90000
+MAX_TEXTS = 32  # more than any film has; a hostile one could make a million small objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +88,32 @@ def _whole(store: ObjectStore, prefix: str, rendition: str, chunks: int) -> Chun
 
 
 def _put(store: ObjectStore, key: str, text: str) -> None:
-    store.put(key, text.encode(), type=PLAYLIST_TYPE, cache=IMMUTABLE)
+    store.put(key, text.encode(), type=playlist.TYPE, cache=IMMUTABLE)
 
 
 def _texts(store: ObjectStore, prefix: str, plan: Plan, facts: SourceFacts) -> list[MediaRendition]:
     """Subtitles need no child and no attempt: their text is a function of the facts, so every run writes the same bytes."""
     cuts = plan.cuts
-    return [_text(store, prefix, f"t{n}", track, cuts, plan) for n, track in enumerate(facts.text, 1)]
+    with ThreadPoolExecutor(
+        PARALLEL_PUTS, thread_name_prefix="put"
+    ) as pool:  # many small objects: what costs is the wait
+        return [_text(store, prefix, f"t{n}", track, cuts, plan, pool) for n, track in enumerate(_taken(facts), 1)]
+
+
+def _taken(facts: SourceFacts) -> Sequence[TextFacts]:
+    return facts.text[:MAX_TEXTS]
 
 
 def _text(
-    store: ObjectStore, prefix: str, folder: str, track: TextFacts, cuts: list[Fraction], plan: Plan
+    store: ObjectStore, prefix: str, folder: str, track: TextFacts, cuts: list[Fraction], plan: Plan, pool: Executor
 ) -> MediaRendition:
-    entries = []
-    for number, text in enumerate(captions.segments(track.cues, cuts, plan.origin)):
+    def written(number: int, text: str) -> SegmentEntry:
         data, uri = text.encode(), f"{number:06d}.vtt"
         store.put(f"{prefix}/{folder}/{uri}", data, type="text/vtt", cache=IMMUTABLE)
         start, end = (round(cut * TEXT_TIMESCALE) for cut in cuts[number : number + 2])
-        entries.append(SegmentEntry(uri, number, start, end - start, len(data), hashlib.sha256(data).hexdigest()))
+        return SegmentEntry(uri, number, start, end - start, len(data), hashlib.sha256(data).hexdigest())
+
+    entries = pool.map(written, count(), captions.segments(track.cues, cuts, plan.origin))
     rendition = MediaRendition(
         folder=folder, kind="text", init="", timescale=TEXT_TIMESCALE, segments=tuple(entries), codecs="", width=0, height=0, frame_rate=None,
         group="text", language=renditions.language(track.language), name=renditions.label(track.title, folder), default=False, channels=0,
@@ -118,6 +128,8 @@ def _package(
     published = tuple(_facts(rendition) for rendition in made)
     notes = [*plan.notes, *([f"{damaged} damaged packets of the source were left out."] if damaged else [])]
     notes += ["No poster could be made."] if not poster and (plan.video or plan.cover is not None) else []
+    if left := len(facts.text) - len(_taken(facts)):
+        notes.append(f"{left} of {len(facts.text)} subtitle tracks were left out: {MAX_TEXTS} are the most.")
     report = {
         "version": plan.version,
         "source": {

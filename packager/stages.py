@@ -17,7 +17,6 @@ from packager.plan import Plan
 from packager.playlist import MediaRendition
 from storage.base import ObjectStore
 
-PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 LIVE = "public, max-age=1"
 AHEAD = 1.1  # seconds of film per second: slower than this a growing stage would be caught up by its viewer
 
@@ -96,7 +95,7 @@ class Stages:
         return made
 
     def _put(self, name: str, text: str) -> None:
-        self._store.put(f"{self._prefix}/{name}", text.encode(), type=PLAYLIST_TYPE, cache=LIVE)
+        self._store.put(f"{self._prefix}/{name}", text.encode(), type=playlist.TYPE, cache=LIVE)
 
     def _rendition(self, stage: _Stage, name: str, chunks: int) -> MediaRendition:
         have = self._chunks[name]
