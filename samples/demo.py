@@ -41,7 +41,8 @@ class DemoFailed(Exception):
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the way that stops the server
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # leave by the way that stops the server
     arguments = _arguments()
     film = arguments.film or _sample()
     if not film.is_file():
@@ -119,7 +120,8 @@ class Server:
         self.port = port if _free(port) else _any_free()
         self._log = (data / "demo.log").open("ab")
         command = [sys.executable, "-m", "streamer.cli", "up", "--data", str(data), "--port", str(self.port)]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=self._log)
+        # In a session of its own: Ctrl-C is for us, and the server is stopped once, by `_stop`.
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=self._log, start_new_session=True)
         self._name = data / "demo.log"
 
     def __enter__(self) -> "Server":

@@ -2,7 +2,7 @@
 
 Valkey starts first and stops last. A child that dies is started again, after a pause that doubles while it keeps dying.
 The listening socket belongs to the parent, so clients wait while the web process is restarted. SIGTERM or SIGINT ends
-all of it in order, a second one at once. If the parent itself is killed the kernel ends the children. A lock on the
+all of it in order, the same one again at once (a Ctrl-C that a parent follows up with SIGTERM is one wish). If the parent itself is killed the kernel ends the children. A lock on the
 data folder, which the kernel drops with the process, keeps a second `up` out.
 
 One thread does everything, because the children live as long as the thread that started them (see `streamer.child`).
@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -59,8 +60,13 @@ class Supervisor:
         self.sock = sock
         self.valkey = None if config.redis.url else Child("valkey", valkey.command(config))
         self.others = _processes(config, sock)
-        self.stop_asked = 0
+        self.asked: Counter[int] = Counter()
         self._selector = selectors.DefaultSelector()
+
+    @property
+    def stop_asked(self) -> int:
+        """How often, counting the most insistent signal."""
+        return max(self.asked.values(), default=0)
 
     @property
     def children(self) -> list[Child]:
@@ -105,7 +111,7 @@ class Supervisor:
         self._selector.register(ours, selectors.EVENT_READ, None)
 
         def ask(signum: int, frame: FrameType | None) -> None:
-            self.stop_asked += 1
+            self.asked[signum] += 1
 
         handlers = {signal.SIGTERM: ask, signal.SIGINT: ask, signal.SIGCHLD: lambda signum, frame: None}
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -151,6 +151,13 @@ def test_a_polite_signal_ends_everything_cleanly(up: Up, number: signal.Signals)
     assert not Config.load(data_dir=up.data).redis_socket.exists(), "Valkey removes it when it has time to"
 
 
+def test_two_different_signals_are_one_wish_and_still_end_everything_cleanly(up: Up) -> None:
+    up.process.send_signal(signal.SIGINT)
+    assert up.stop(signal.SIGTERM) == 0
+    ends = [line for line in up.log.read_text().splitlines() if '"ended"' in line]
+    assert len(ends) == len(PARTS) and not any("SIGKILL" in line for line in ends)
+
+
 def test_a_killed_supervisor_leaves_no_orphans(up: Up) -> None:
     assert len(family(up.data)) >= len(PARTS) + 1
     up.stop(signal.SIGKILL)
