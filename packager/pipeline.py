@@ -169,10 +169,12 @@ class _Run:
             self._take_over()
 
     def _take_over(self) -> None:
-        for place, index in finished_chunks(self._store, self._prefix).items():
+        found = finished_chunks(self._store, self._prefix)
+        self._done |= set(found)
+        self._stages.add(*found.values())
+        for place in found:
             if self._plan.video and place[0].startswith("v"):
                 self._meter.found(self._cost(self._plan.video.chunks[place[1]], [place[0]]))
-            self._finished(index)
 
     def _finished(self, index: ChunkIndex) -> None:
         self._done.add((index.rendition, index.chunk))
@@ -232,10 +234,16 @@ class _Run:
         return damaged
 
     def _passed_through(self) -> int:
-        """The source's own pictures, repackaged a chunk at a time: far faster than anybody watches."""
-        rungs = [rung.name for rung in self._plan.video.rungs if rung.passthrough] if self._plan.video else []
-        chunks = self._plan.video.chunks if self._plan.video and rungs else ()
-        return sum(self._chunk("remux", chunk, rungs) for chunk in chunks)
+        """The source's own pictures, repackaged by one child in one go: far faster than anybody watches."""
+        plan = self._plan.video
+        rung = next((rung.name for rung in plan.rungs if rung.passthrough), None) if plan else None
+        missing = [c.number for c in plan.chunks if (rung, c.number) not in self._done] if plan and rung else []
+        if not plan or not rung or not missing:
+            return 0
+        what = {"chunk": missing[0], "through": missing[-1]}
+        damaged = self._attempt("remux", what, {(rung, number) for number in missing}, lambda frames: None)
+        self._meter.done(rung, sum(self._cost(plan.chunks[number], [rung]) for number in missing))
+        return damaged
 
     def _chunk(self, task: str, chunk: Chunk, names: list[str]) -> int:
         missing = [name for name in names if (name, chunk.number) not in self._done]
@@ -318,6 +326,7 @@ def facts_json(facts: SourceFacts) -> dict[str, Any]:
     if plain["video"]:
         plain["video"]["frames"] = len(plain["video"].pop("pts"))
         plain["video"]["key_frames"] = len(plain["video"].pop("key_pts"))
+        del plain["video"]["h264"]  # what passthrough weighs; the notes of a plan say what came of it
     return plain
 
 

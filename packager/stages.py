@@ -53,12 +53,13 @@ class Stages:
         self._stages = [_Stage(name, members) for name, members in _members(plan).items() if members]
         self.poster = False
 
-    def add(self, index: ChunkIndex) -> None:
-        """A chunk is finished: move every stage that can move."""
+    def add(self, *indexes: ChunkIndex) -> None:
+        """Chunks are finished: move every stage that can move."""
         with self._lock:
-            self._chunks.setdefault(index.rendition, {})[index.chunk] = index
+            for index in indexes:
+                self._chunks.setdefault(index.rendition, {})[index.chunk] = index
             for stage in self._stages:
-                if index.rendition in stage.members:
+                if any(index.rendition in stage.members for index in indexes):
                     self._advance(stage)
 
     def seconds(self, name: str) -> float:
