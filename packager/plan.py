@@ -190,8 +190,8 @@ def _passed(
 
 
 def _rungs(facts: VideoFacts, grid: Grid, options: Options, top: Rung | None) -> tuple[Rung, ...]:
-    """Half-rate rungs need key frames on even slots; a variable grid, or one that follows the source's IDR frames, may not have them."""
-    even = grid.frame and not any(slot % 2 for slot in grid.keys)
+    """Half-rate rungs need key frames and the end on even slots; a variable grid, or one that follows the source's IDR frames, may not have them."""
+    even = grid.frame and not any(slot % 2 for slot in (*grid.keys, grid.count))
     return ladder.rungs(
         *facts.display_size,
         grid.rate if even else min(grid.rate, ladder.HALF_RATE_ABOVE),

@@ -124,7 +124,8 @@ def _constant(rate: Fraction, duration: Fraction) -> Grid:
         timescale, frame = timescale * 1000, frame * 1000
     count = max(1, round(duration * rate))
     step = max(1, round(KEY_S * rate))
-    step += step % 2 if rate > HALF_RATE_ABOVE else 0  # half-rate rungs share the key frames
+    if rate > HALF_RATE_ABOVE:  # half-rate rungs share the key frames, and their last frame is as long as the others
+        step, count = step + step % 2, count + count % 2
     keys = tuple(range(0, count, step))
     cuts = _segments(keys, lambda slot: Fraction(slot) / rate, count / rate)
     return Grid(timescale, frame, (), count, count * frame, keys, cuts)
