@@ -76,7 +76,9 @@ def test_every_irregular_film_has_a_sound_grid(gaps: list[int], before_ms: int, 
 @given(st.sampled_from([r for r in timeline.NATURAL_RATES if 4 <= r <= 60]), st.integers(2, 900))
 def test_a_steady_film_keeps_its_frames_and_has_an_idr_every_round_of_two_fps(rate: Fraction, frames: int) -> None:
     made = laid(steady(rate, frames))
-    count = frames + frames % 2 if rate > 30 else frames  # half-rate rungs show two slots with each frame, the last one too
+    count = (
+        frames + frames % 2 if rate > 30 else frames
+    )  # half-rate rungs show two slots with each frame, the last one too
     assert (made.count, made.rate) == (count, rate)
     assert made.keys == tuple(range(0, count, round(2 * rate)))
     assert made.end == count * made.frame
