@@ -5,23 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
-from urllib.parse import urlsplit, urlunsplit
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from packager import pipeline
+from packager import destination, pipeline
 from packager.errors import PackagerError, SourceRefused
 from packager.pipeline import Options, Progress
-from storage import open_store
-from storage.base import KeyRefused, ObjectStore, StorageError, check_key
-from storage.local import LocalStore
+from storage.base import KeyRefused, ObjectStore, StorageError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Source in, HLS out: probe a film, encode it, check a package."
@@ -98,30 +95,12 @@ def encode(
 
 @contextmanager
 def _destination(dest: str) -> Iterator[tuple[ObjectStore, str]]:
-    """The store of DEST's parent and DEST's last name: keys need a prefix, and a folder may not exist yet."""
-    url, name = _split(dest)
-    try:
-        check_key(name)
-        store = open_store(url)
-    except (KeyRefused, ValueError) as error:
-        raise typer.BadParameter(f"{dest} can't be a destination ({error})") from error
-    try:
-        yield store, name
-    finally:
-        if isinstance(store, LocalStore):
-            with suppress(OSError):
-                (store.root / "@tmp").rmdir()  # where it kept unfinished files; nobody wants to find that beside the film
-
-
-def _split(dest: str) -> tuple[str, str]:
-    url = urlsplit(dest)
-    if url.scheme == "s3":
-        above, _, name = url.path.strip("/").rpartition("/")
-        return urlunsplit((url.scheme, url.netloc, f"/{above}", url.query, "")), name
-    if "://" in dest:
-        raise typer.BadParameter(f"no storage for {url.scheme}:// URLs; use a folder or s3://bucket/prefix")
-    folder = Path(dest).resolve()
-    return str(folder.parent), folder.name
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(destination.opened(dest))
+        except (KeyRefused, ValueError) as error:
+            raise typer.BadParameter(f"{dest} can't be a destination ({error})") from error
+        yield place
 
 
 @contextmanager

@@ -157,7 +157,7 @@ def test_errors_for_machines_are_json_too(tmp_path: Path) -> None:
     "arguments",
     [
         ["encode"], ["encode", "film.mp4"], ["sing"], ["probe", "--loud", "film.mp4"], ["encode", "film.mp4", "ftp://host/x"],
-        ["encode", "film.mp4", "s3://bucket"], ["encode", "film.mp4", "out", "--max-short-side", "0"], ["encode", "film.mp4", "a folder"],
+        ["encode", "film.mp4", "s3://bucket"], ["encode", "film.mp4", "out", "--max-short-side", "0"], ["encode", "film.mp4", "/"],
         ["encode", "film.mp4", "s3://bucket/x?endpont=http://127.0.0.1:1"],
     ],
     ids=" ".join,
@@ -167,6 +167,15 @@ def test_wrong_usage_exits_with_two(arguments: list[str], tmp_path: Path) -> Non
     assert ran.returncode == 2 and "Traceback" not in ran.stderr
     assert "Usage" in ran.stderr
     assert not list(tmp_path.iterdir()), "nothing is made before the usage is right"
+
+
+def test_a_folder_may_have_any_name(film: Path, tmp_path: Path) -> None:
+    out = tmp_path / "Ünser film, 2nd cut"
+    first, again = packager("encode", film, out), packager("encode", film, out)
+    assert first.returncode == again.returncode == 0, first.stderr
+    assert first.stdout.splitlines()[-1] == f"{out}/master.m3u8" and (out / "master.m3u8").is_file()
+    assert list(tmp_path.iterdir()) == [out] and not (out / "@tmp").exists()
+    assert packager("check", out).returncode == 0 and not (out / "@tmp").exists()
 
 
 def test_storage_that_does_not_answer_is_one_sentence_and_exit_one(film: Path) -> None:
