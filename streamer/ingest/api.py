@@ -6,7 +6,7 @@
 import asyncio
 import time
 from contextlib import aclosing
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -31,8 +31,6 @@ from streamer.services import Services
 
 _UNLIMITED = 1 << 62  # the endpoint holds the configured limit, with a sentence that names it
 _LINGER_S, _LINGER_BYTES = 2.0, 64 << 20
-
-_receiver = Receiver()
 
 
 async def create_upload(request: Request) -> Response:
@@ -65,7 +63,7 @@ async def _take(request: Request, services: Services, upload: Upload, what: Want
     idle_s = services.config.ingest.idle_timeout_s
     try:
         async with aclosing(request.stream()) as pieces:
-            sha256 = await _receiver.receive(pieces, partial(uploads.receive, services, upload), idle_s)
+            sha256 = await _receiver().receive(pieces, partial(uploads.receive, services, upload), idle_s)
         return await run_in_threadpool(uploads.complete, services, upload, what, sha256)
     except BaseException as error:
         await asyncio.shield(run_in_threadpool(uploads.fail, services, upload, error))
@@ -127,6 +125,12 @@ def _upload(row: Upload) -> dict[str, Any]:
         "created_at": row.created_at.isoformat(),
         "updated_at": row.updated_at.isoformat(),
     }
+
+
+@cache
+def _receiver() -> Receiver:
+    """One per process, since the limit is the process's."""
+    return Receiver()
 
 
 def _services(request: Request) -> Services:

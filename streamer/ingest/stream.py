@@ -8,6 +8,7 @@ import asyncio
 import queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 from streamer.errors import Problem, Unavailable
@@ -19,8 +20,6 @@ AT_ONCE = 64
 
 _BATCH = 1 << 20
 _WAITING = 2
-
-_writers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload")
 
 
 class TooSlow(Problem):
@@ -48,7 +47,7 @@ class Receiver:
 
 async def _receive(pieces: AsyncIterator[bytes], write: Callable[[Iterator[bytes]], T], idle_s: float) -> T:
     pipe = _Pipe()
-    writer = asyncio.get_running_loop().run_in_executor(_writers, lambda: write(iter(pipe)))
+    writer = asyncio.get_running_loop().run_in_executor(_writers(), lambda: write(iter(pipe)))
     writer.add_done_callback(lambda _: pipe.writer_left())
     try:
         async for batch in _batches(pieces, idle_s):
@@ -61,6 +60,11 @@ async def _receive(pieces: AsyncIterator[bytes], write: Callable[[Iterator[bytes
         writer.exception()  # the same error, or one that came first; marks it as seen
         raise
     return await writer
+
+
+@cache
+def _writers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload")
 
 
 async def _batches(pieces: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[bytes]:
