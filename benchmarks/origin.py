@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def fill(folder: Path) -> None:
-    """A package of one 1080p rung: an hour of playlist and one segment that does not compress."""
+    """A package of one 1080p rung: the playlist of a two-minute film and one segment that does not compress."""
     store = LocalStore(folder / "media")
     entries = "".join(f"#EXTINF:6.000000,\n0000-a1/{number:06d}.m4s\n" for number in range(20))
     playlist = f'#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:6\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-MAP:URI="i.mp4"\n{entries}#EXT-X-ENDLIST\n'
