@@ -90,15 +90,6 @@ def sign(keys: Keys, prefix: str, *, kid: str, exp: int, cap: int, sid: str) -> 
     return token
 
 
-def verify(keys: Keys, path: str, now: float, limits: Limits = LIMITS) -> tuple[Grant, str]:
-    """The grant and the name under its prefix that a served path opens now. Raises TokenRefused."""
-    ticket, rest = split(path)
-    grant = admit(keys, ticket)
-    check_time(grant, now, limits)
-    check_rung(grant, rest)
-    return grant, rest
-
-
 def split(path: str) -> tuple[str, str]:
     """`<token>/<asset>/<version>` and the name that follows, from the path that is served, which holds no escapes."""
     match = _PATH.fullmatch(path)

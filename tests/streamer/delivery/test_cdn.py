@@ -9,6 +9,7 @@ import pytest
 from streamer.config import Config, Delivery
 from streamer.delivery import cdn, tokens
 from streamer.keyring import Secrets
+from tests.streamer.delivery.opening import opened
 
 SECRETS = Secrets(playback={"k1": b"1" * 32, "k2": b"2" * 32}, playback_kid="k2", session=b"")
 PATH = "ast_1/v1"
@@ -24,7 +25,7 @@ def manifest(**delivery: object) -> str:
 
 
 def test_the_newest_key_signs() -> None:
-    grant, rest = tokens.verify(SECRETS.playback, manifest().removeprefix("http://here:1"), time.time())
+    grant, rest = opened(SECRETS.playback, manifest().removeprefix("http://here:1"), time.time())
     assert (grant.kid, grant.cap, grant.prefix, rest) == ("k2", 720, "ast_1/v1/", "master.m3u8")
 
 
@@ -43,7 +44,7 @@ def test_a_posters_address_stays_the_same_for_hours_and_never_outlives_a_token(m
     for moment in (begin, begin + 21599, begin + 21600):
         monkeypatch.setattr(time, "time", lambda moment=moment: float(moment))
         address = cdn.poster_url(config(), SECRETS, PATH)
-        grant, _ = tokens.verify(SECRETS.playback, address, moment)
+        grant, _ = opened(SECRETS.playback, address, moment)
         assert 6 * 3600 <= grant.exp - moment <= 12 * 3600
         assert grant.cap == tokens.STILLS_ONLY
         seen.append(address)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streamer.delivery import tokens
 from streamer.delivery.tokens import Reason, TokenRefused
+from tests.streamer.delivery.opening import opened
 
 NOW = 1_800_000_000
 KEYS = {"k1": b"\x01" * 32, "k2": b"\x02" * 32}
@@ -27,7 +28,7 @@ def path(rest: str = "master.m3u8", **fields: object) -> str:
 
 def refusal(served: str, now: float = NOW) -> Reason:
     with pytest.raises(TokenRefused) as caught:
-        tokens.verify(KEYS, served, now)
+        opened(KEYS, served, now)
     return caught.value.reason
 
 
@@ -69,7 +70,7 @@ def test_a_modified_mac_of_rfc_4231_is_not_the_mac(key: str, data: str, expected
 
 
 def test_a_token_opens_its_own_prefix_and_says_what_it_grants() -> None:
-    grant, rest = tokens.verify(KEYS, path("v720-2000k/0000-a1/000001.m4s"), NOW)
+    grant, rest = opened(KEYS, path("v720-2000k/0000-a1/000001.m4s"), NOW)
     assert (grant.kid, grant.exp, grant.cap, grant.sid) == ("k1", NOW + 3600, 720, "pbs_1")
     assert (grant.prefix, rest) == ("ast_0a/5f3c9e/", "v720-2000k/0000-a1/000001.m4s")
 
@@ -115,12 +116,12 @@ def test_the_spare_bits_of_the_last_character_are_not_forgiven() -> None:
 
 def test_a_token_expires_after_the_skew_and_not_before() -> None:
     served = path(exp=NOW)
-    tokens.verify(KEYS, served, NOW + tokens.LIMITS.skew_s)
+    opened(KEYS, served, NOW + tokens.LIMITS.skew_s)
     assert refusal(served, NOW + tokens.LIMITS.skew_s + 1) is Reason.EXPIRED
 
 
 def test_a_token_from_further_ahead_than_a_day_is_refused() -> None:
-    tokens.verify(KEYS, path(exp=NOW + tokens.LIMITS.longest_s), NOW)
+    opened(KEYS, path(exp=NOW + tokens.LIMITS.longest_s), NOW)
     assert refusal(path(exp=NOW + tokens.LIMITS.longest_s + tokens.LIMITS.skew_s + 1)) is Reason.TOO_FAR
 
 
@@ -145,8 +146,8 @@ def test_a_token_for_one_asset_does_not_open_another_nor_another_version() -> No
 
 
 def test_a_rung_above_the_cap_is_refused_and_the_cap_itself_is_served() -> None:
-    tokens.verify(KEYS, path("v720-3000k/vod.m3u8"), NOW)
-    tokens.verify(KEYS, path("a1-128k/vod.m3u8"), NOW)
+    opened(KEYS, path("v720-3000k/vod.m3u8"), NOW)
+    opened(KEYS, path("a1-128k/vod.m3u8"), NOW)
     for folder in ("v1080-6000k", "v721", "v01080-1k", "v10800"):
         assert refusal(path(f"{folder}/vod.m3u8")) is Reason.RUNG
 
@@ -157,7 +158,7 @@ def test_capitals_cannot_smuggle_a_rung_past_the_cap() -> None:
 
 @pytest.mark.parametrize("rest", ["master.m3u8", "a1-128k/0000-x/000001.m4s", "v144-100k/vod.m3u8", "a1-48k/cover.jpg"])
 def test_a_cap_of_zero_opens_stills_alone(rest: str) -> None:
-    tokens.verify(KEYS, path("poster.jpg", cap=tokens.STILLS_ONLY), NOW)
+    opened(KEYS, path("poster.jpg", cap=tokens.STILLS_ONLY), NOW)
     assert refusal(path(rest, cap=tokens.STILLS_ONLY)) is Reason.RUNG
 
 
