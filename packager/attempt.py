@@ -140,7 +140,8 @@ class Attempt:
         if [entry.number for entry in segments] != list(self._spans[rendition][chunk]):
             raise ValueError("segments out of order")
         mine = ChunkIndex(rendition, chunk, self._name, init, timescale, codecs, tuple(segments))
-        del self._segments[place]  # from here the index may stand even if the answer is lost: an error must leave what it names
+        # From here the index may stand even if the answer is lost: an error must leave what it names.
+        del self._segments[place]
         index = self._standing(mine)
         if index.attempt != self._name:
             self._remove(rendition, segments)
