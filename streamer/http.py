@@ -59,7 +59,7 @@ def _entry(error: Any) -> dict[str, str]:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= PAGE_MAX):
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= PAGE_MAX):
         raise Invalid(
             f"limit must be a whole number from 1 to {PAGE_MAX}.", errors=[{"pointer": "/limit", "detail": text[:40]}]
         )

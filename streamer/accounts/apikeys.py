@@ -69,7 +69,7 @@ def note_use(s: Session, key_id: str) -> None:
 
 def revoke(s: Session, key_id: str, *, owner_id: str | None) -> None:
     """End a key at once; NotFound unless it is `owner_id`'s (None: anyone's). Revoking twice is fine."""
-    key = s.get(ApiKey, key_id)
+    key = s.get(ApiKey, key_id) if ids.is_id(key_id) else None
     if key is None or (owner_id is not None and key.user_id != owner_id):
         raise NotFound(f"There is no API key {key_id[:40]}.")
     key.revoked_at = key.revoked_at or db.now()

@@ -44,7 +44,7 @@ def create(s: Session, config: Accounts, *, email: str, name: str, role: str, pa
 
 def get(s: Session, user_id: str) -> User:
     """The account with this id, or NotFound."""
-    user = s.get(User, user_id)
+    user = s.get(User, user_id) if ids.is_id(user_id) else None
     if user is None:
         raise NotFound(f"There is no user {user_id[:40]}.")
     return user
@@ -52,7 +52,8 @@ def get(s: Session, user_id: str) -> User:
 
 def find(s: Session, who: str) -> User:
     """The account with this id, e-mail address or name; NotFound when there is none, Conflict when several have the name."""
-    for column, value in ((User.id, who), (User.email, who.strip().casefold()), (User.name, who)):
+    by_id = [(User.id, who)] if ids.is_id(who) else []
+    for column, value in (*by_id, (User.email, who.strip().casefold()), (User.name, who)):
         found = s.scalars(select(User).where(column == value).limit(2)).all()
         if len(found) > 1:
             raise Conflict(f"Several users are called {who}; give the e-mail address.", code="ambiguous")

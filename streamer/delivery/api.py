@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from streamer import db, http
+from streamer import db, http, ids
 from streamer.accounts import logins
 from streamer.accounts.roles import Permission
 from streamer.catalog.tables import Stage
@@ -124,7 +124,7 @@ def list_sessions(request: Request) -> Response:
     logins.require(request, Permission.SESSIONS_READ)
     query = select(PlaybackSession)
     if asset_id := request.query_params.get("asset_id"):
-        query = query.where(PlaybackSession.asset_id == asset_id)
+        query = query.where(PlaybackSession.asset_id == (asset_id if ids.is_id(asset_id) else ""))
     with db.reading(request.app.state.services) as s:
         rows, cursor = http.page(request, s, query, PlaybackSession.id)
     return JSONResponse({"data": [_session(row) for row in rows], "next_cursor": cursor})

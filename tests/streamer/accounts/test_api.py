@@ -4,6 +4,7 @@ import httpx2
 import pytest
 
 from streamer import db
+from streamer.accounts import users
 from streamer.accounts.tables import ApiKey
 from tests.streamer.accounts.conftest import PASSWORD, Site
 
@@ -66,6 +67,18 @@ def test_the_last_admin_can_not_be_disabled(site: Site) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "last_admin")
 
 
+def test_an_id_in_another_alphabet_is_nobodys(site: Site) -> None:
+    ada = site.signed_in()
+    assert ada.patch("/api/v1/users/José", json={"disabled": True}).status_code == 404
+    assert ada.delete("/api/v1/api-keys/José").status_code == 404
+
+
+def test_a_name_in_another_alphabet_finds_its_owner(site: Site) -> None:
+    assert site.signed_in().post("/api/v1/users", json={**NEW, "name": "José"}).status_code == 201
+    with db.reading(site.services) as s:
+        assert users.find(s, "José").email == "new@example.org"
+
+
 def test_people_come_in_pages_newest_first(site: Site) -> None:
     ada = site.signed_in()
     first = ada.get("/api/v1/users?limit=2").json()
@@ -76,7 +89,7 @@ def test_people_come_in_pages_newest_first(site: Site) -> None:
     assert ids == sorted(ids, reverse=True)
 
 
-@pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "1e2", ""])
+@pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "1e2", "", "0001009999"])
 def test_a_page_has_a_sane_size(site: Site, limit: str) -> None:
     assert site.signed_in().get("/api/v1/users", params={"limit": limit}).status_code == 400
 

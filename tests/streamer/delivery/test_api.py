@@ -316,6 +316,7 @@ def test_only_operators_see_and_kill_sessions(cinema: Cinema) -> None:
     listed = admin.get(SESSIONS, params={"asset_id": cinema.asset_id}).json()["data"]
     assert [row["id"] for row in listed] == [sid]
     assert admin.get(SESSIONS, params={"asset_id": "ast_other"}).json()["data"] == []
+    assert admin.get(SESSIONS, params={"asset_id": "José"}).json()["data"] == []
 
 
 def test_a_signed_in_browser_without_its_proof_is_told_so(cinema: Cinema) -> None:
