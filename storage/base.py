@@ -1,7 +1,7 @@
 """The storage contract: what a place for bytes can do, what it promises and how it fails.
 
 Objects are whole: a reader sees all of one version or none of it, and `put` returns only when the bytes are durable.
-Keys are `/`-joined segments of `[A-Za-z0-9._~-]+`, so that one key is the same text on a disk, in a URL and in S3.
+Keys are `/`-joined segments of `[A-Za-z0-9._~-]{1,255}`, so that one key is the same text on a disk, in a URL and in S3.
 A key is never also the folder of another key (`a` beside `a/b`): S3 could keep both, a disk cannot.
 An object that is stored encoded says so in its name: `encoding="gzip"` goes with the suffix `.gz`, and nothing else does.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar, Protocol
 
 MAX_KEY = 1024
-_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
+_SEGMENT = re.compile(r"[A-Za-z0-9._~-]{1,255}")  # 255 bytes are the longest name on a disk
 
 
 class StorageError(Exception):

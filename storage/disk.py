@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.base import StorageDown, StorageFull
+from storage.base import KeyRefused, StorageDown, StorageFull
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -44,6 +44,8 @@ def disk_errors(what: str) -> Iterator[None]:
     except (FileNotFoundError, ConnectionError):
         raise
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise KeyRefused(f"{what} is too long a name for this disk") from error
         if error.errno in _FULL:
             raise StorageFull(f"no room on the disk for {what}") from error
         raise StorageDown(f"{what}: {error.strerror or error}") from error

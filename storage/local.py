@@ -70,10 +70,11 @@ class LocalStore:
         return self.head(key)
 
     def head(self, key: str) -> ObjectInfo:
-        try:
-            info = _info(key, self.path(key))
-        except (FileNotFoundError, NotADirectoryError):
-            info = None
+        with disk_errors(key):
+            try:
+                info = _info(key, self.path(key))
+            except (FileNotFoundError, NotADirectoryError):
+                info = None
         if info is None:
             raise ObjectMissing(key)
         return info
@@ -192,10 +193,11 @@ def _info(key: str, path: Path) -> ObjectInfo | None:
 
 def _walk(folder: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
     """Files below `folder` in the order of their keys: a folder sorts as its name with the slash, as in S3."""
-    try:
-        entries = [entry.name + "/" * entry.is_dir() for entry in folder.iterdir() if entry.name != "@tmp"]
-    except (FileNotFoundError, NotADirectoryError):
-        return
+    with disk_errors(prefix):
+        try:
+            entries = [entry.name + "/" * entry.is_dir() for entry in folder.iterdir() if entry.name != "@tmp"]
+        except (FileNotFoundError, NotADirectoryError):
+            return
     for name in sorted(entries):
         key = base + name
         if name.endswith("/") and (key.startswith(prefix) or prefix.startswith(key)):

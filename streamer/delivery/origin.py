@@ -61,6 +61,11 @@ class Origin:
             await self._answer(scope, headers, shared, receive, send)
         except Problem as problem:
             await answers.refuse(problem, scope["method"], shared, send)
+        except (
+            Exception
+        ) as error:  # nobody expected it; after half an answer the server below refuses this one and hangs up
+            log.error("origin failed", error=type(error).__name__, exc_info=True)
+            await answers.refuse(Problem(), scope["method"], shared, send)
 
     async def _answer(self, scope: Scope, headers: Headers, shared: HeaderList, receive: Receive, send: Send) -> None:
         method: str = scope["method"]

@@ -403,6 +403,20 @@ def test_redis_that_hangs_or_dies_delays_an_entry_once_and_stops_nobody(tmp_path
         Path(socket).unlink(missing_ok=True)
 
 
+@pytest.mark.parametrize("length", [255, 256, 900])
+def test_a_name_longer_than_a_disk_takes_is_not_there(served: Served, length: int) -> None:
+    assert code(served.ask(served.path(f"v540-2000k/{'x' * (length - 4)}.m4s")))[0] == 404
+
+
+def test_what_nobody_expected_is_a_problem_without_its_insides(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the secret is 1234")
+
+    monkeypatch.setattr("streamer.delivery.origin.ranges.select", broken)
+    answer = served.ask(served.path(SEGMENT_NAME), range="bytes=0-1")
+    assert code(answer) == (500, "internal") and b"1234" not in answer.body
+
+
 def wait_for(kv: Redis) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
