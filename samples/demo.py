@@ -47,7 +47,8 @@ def main() -> int:
     film = arguments.film or _sample()
     if not film.is_file():
         _fail(f"there is no film at {film}")
-    arguments.data.mkdir(parents=True, exist_ok=True)
+    arguments.data.parent.mkdir(parents=True, exist_ok=True)
+    arguments.data.mkdir(mode=0o700, exist_ok=True)
     password, key = _account(arguments.data)
     try:
         with Server(arguments.data, arguments.port) as server:

@@ -36,9 +36,15 @@ class Services:
     poster_url: Callable[[str], str | None] = _no_poster
 
 
+def make_data_folder(config: Config) -> None:
+    """The data folder holds films, password hashes and keys: a new one is for its owner only. One that is there stays as it is."""
+    config.data.dir.parent.mkdir(parents=True, exist_ok=True)
+    config.data.dir.mkdir(mode=0o700, exist_ok=True)
+
+
 def open_services(config: Config) -> Services:
     """Everything the configuration names; makes the data folder and the secrets when there are none."""
-    config.data.dir.mkdir(parents=True, exist_ok=True)
+    make_data_folder(config)
     keys = (config.storage.access_key or None, config.storage.secret_key or None)
     return Services(
         config=config,
