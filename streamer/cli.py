@@ -15,12 +15,9 @@ from sqlalchemy.exc import OperationalError
 
 from storage import StorageError
 from streamer import log
-from streamer.config import ENV_PREFIX, Config, ConfigError
+from streamer.config import CONFIG_FILE, ENV_PREFIX, Config, ConfigError
 from streamer.errors import Problem
 from streamer.services import Services, close_services, open_services
-
-CONFIG_FILE = "STREAMER_CONFIG"
-"""Environment: the configuration file's path."""
 
 app = typer.Typer(
     no_args_is_help=True,

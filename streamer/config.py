@@ -23,6 +23,11 @@ from pydantic_settings import (
 )
 
 ENV_PREFIX = "STREAMER_"
+CONFIG_FILE = f"{ENV_PREFIX}CONFIG"
+"""Environment: the configuration file's path."""
+LISTEN_FD = f"{ENV_PREFIX}LISTEN_FD"
+"""Environment: the number of an inherited listening socket."""
+_NOT_SETTINGS = (CONFIG_FILE, LISTEN_FD)
 _SOCKET_PATH_MAX = 100  # bytes; the kernel's limit for a unix socket path is 108
 
 
@@ -243,8 +248,10 @@ class Config(BaseSettings):
 
         try:
             loaded = cls.model_construct(**dict(FromFile()))
-        except (ValidationError, ValueError) as error:
-            raise ConfigError(str(error)) from error
+        except ValidationError as error:
+            raise ConfigError(_told(error)) from None  # the original text shows the input, which may be a secret
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         folder = Path(data_dir) if data_dir is not None else loaded.data.dir
         return loaded.model_copy(update={"data": Data(dir=folder.expanduser().absolute())})
 
@@ -299,9 +306,15 @@ class Config(BaseSettings):
         return self.data.dir.absolute() / "secrets.json"
 
 
+def _told(error: ValidationError) -> str:
+    """Which setting is wrong and why, without its value."""
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    return "\n".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+
+
 def _refuse_unknown_environment(settings: type[Config]) -> None:
     """A misspelt STREAMER_SERVRE__PORT must not be ignored; pydantic looks only for names it knows."""
     for name in os.environ:
-        section, dots, _ = name.removeprefix(ENV_PREFIX).partition("__")
-        if name.startswith(ENV_PREFIX) and dots and section.lower() not in settings.model_fields:
+        section = name.removeprefix(ENV_PREFIX).partition("__")[0].lower()
+        if name.startswith(ENV_PREFIX) and name not in _NOT_SETTINGS and section not in settings.model_fields:
             raise ConfigError(f"unknown setting in the environment: {name}")

@@ -28,8 +28,9 @@ import structlog
 
 from streamer import db, keyring, migrations, valkey, web
 from streamer.child import Child
-from streamer.config import ENV_PREFIX, Config, ConfigError
+from streamer.config import ENV_PREFIX, LISTEN_FD, Config, ConfigError
 from streamer.log import is_console
+from streamer.services import make_data_folder
 
 _START_S = 30
 _VALKEY_STOP_S = 10
@@ -40,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 def run(config: Config) -> int:
     """Run the stack until SIGTERM or SIGINT; the exit code."""
+    make_data_folder(config)
     with _only_one(config.data.dir), _listening(config) as sock:
         keyring.load(config)
         supervisor = Supervisor(config, sock)
@@ -183,7 +185,7 @@ class Supervisor:
 def _processes(config: Config, sock: socket.socket) -> list[Child]:
     """Everything but Valkey."""
     log_format = {f"{ENV_PREFIX}LOG__FORMAT": "console" if is_console(config.log) else "json"}
-    listening = {**log_format, web.LISTEN_FD: str(sock.fileno())}
+    listening = {**log_format, LISTEN_FD: str(sock.fileno())}
     return [
         *(Child("web", _command("web"), listening, [sock.fileno()]) for _ in range(config.server.processes)),
         *(Child("worker", _command("worker"), log_format) for _ in range(config.jobs.workers)),

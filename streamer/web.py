@@ -10,10 +10,7 @@ import socket
 import uvicorn
 
 from streamer.app import create_app
-from streamer.config import Config
-
-LISTEN_FD = "STREAMER_LISTEN_FD"
-"""Environment: the number of an inherited listening socket."""
+from streamer.config import LISTEN_FD, Config
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -56,7 +56,7 @@ def test_a_file_with_something_unknown_is_refused(tmp_path: Path, text: str) -> 
         Config.load(write(tmp_path / "c.toml", text))
 
 
-@pytest.mark.parametrize("name", ["STREAMER_SERVRE__PORT", "STREAMER_SERVER__PROT"])
+@pytest.mark.parametrize("name", ["STREAMER_SERVRE__PORT", "STREAMER_SERVER__PROT", "STREAMER_PROT"])
 def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "9000")
     with pytest.raises(ConfigError, match="(?i)servre|prot"):
@@ -97,3 +97,11 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMER_STORAGE__SECRET_KEY", "hush")
     monkeypatch.setenv("STREAMER_ACCOUNTS__SESSION_SECRET", "hush")
     assert "hush" not in repr(Config.load())
+
+
+def test_an_error_tells_the_setting_and_not_its_value(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.toml", "[delivery]\nsigning_keys = 'hush'\n[accounts]\nsession_secret = ['hush']\n")
+    with pytest.raises(ConfigError) as caught:
+        Config.load(path)
+    assert "delivery.signing_keys: " in str(caught.value) and "accounts.session_secret: " in str(caught.value)
+    assert "hush" not in str(caught.value) and caught.value.__cause__ is None

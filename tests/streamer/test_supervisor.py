@@ -98,6 +98,7 @@ def family(data: Path) -> set[int]:
 def test_all_parts_start_and_the_address_is_told_when_it_is_ready(up: Up) -> None:
     assert up.healthy()
     assert all(len(up.started(part)) == 1 for part in PARTS)
+    assert up.data.stat().st_mode & 0o077 == 0
     assert (up.data / "secrets.json").stat().st_mode & 0o077 == 0
 
 
