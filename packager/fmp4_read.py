@@ -126,11 +126,6 @@ def nal_units(data: bytes, offset: int, size: int, length_size: int = 4) -> Iter
         offset = stop
 
 
-def nal_types(data: bytes, offset: int, size: int, length_size: int = 4) -> tuple[int, ...]:
-    """H.264 NAL unit types of the sample at `[offset, offset + size)`."""
-    return tuple(data[start] & 31 for start, _ in nal_units(data, offset, size, length_size))
-
-
 def _brands(ftyp: Box) -> tuple[str, ...]:
     text = ftyp.payload.decode("latin-1")
     return (text[:4], *(text[at : at + 4] for at in range(8, len(text), 4)))

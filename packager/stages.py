@@ -62,10 +62,6 @@ class Stages:
                 if any(index.rendition in stage.members for index in indexes):
                     self._advance(stage)
 
-    def seconds(self, name: str) -> float:
-        """How much of a stage can be watched."""
-        return next((stage.seconds for stage in self._stages if stage.name == name), 0.0)
-
     def _advance(self, stage: _Stage) -> None:
         extents = {name: self._extent(name) for name in stage.members}
         ended = all(extents[name] == len(self._spans[name]) for name in stage.members)

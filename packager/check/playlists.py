@@ -34,10 +34,6 @@ ENTRY_TAGS: Final = frozenset(
     f"#EXT-X-{name}"
     for name in ("MEDIA", "STREAM-INF", "I-FRAME-STREAM-INF", "SESSION-DATA", "SESSION-KEY", "CONTENT-STEERING")
 )
-_LISTED: Final = frozenset(
-    f"#EXT-X-{name}"
-    for name in ("KEY", "MAP", "START", "MEDIA", "STREAM-INF", "I-FRAME-STREAM-INF", "SESSION-KEY", "DEFINE")
-)
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?),")
 _RANGE: Final = re.compile(r"(\d+)(?:@(\d+))?")
 

@@ -37,11 +37,6 @@ class CheckReport:
     findings: list[Finding]
     facts: dict[str, Any]
 
-    @property
-    def clean(self) -> bool:
-        """No MUST is broken."""
-        return all(finding.severity != "must" for finding in self.findings)
-
 
 @dataclass(slots=True)
 class Findings:

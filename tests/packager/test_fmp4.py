@@ -26,7 +26,7 @@ from packager.fmp4 import (
     read_segment,
     segment,
 )
-from packager.fmp4_read import nal_types
+from packager.fmp4_read import nal_units
 from packager.h264 import IDR, parameter_sets, read_sps
 from packager.mp4_boxes import Mp4Error
 from tests.packager import tiny
@@ -170,7 +170,7 @@ def test_what_was_written_is_read_back() -> None:
         assert part.composition == tuple(s.cts for s in gop)
         assert part.keys == (True, *[False] * 59)
         assert [data[at : at + n] for at, n in zip(part.offsets, part.sizes, strict=True)] == [s.data for s in gop]
-        assert IDR in nal_types(data, part.offsets[0], part.sizes[0])
+        assert IDR in {data[start] & 31 for start, _ in nal_units(data, part.offsets[0], part.sizes[0])}
     assert [(part.sequence, part.tfdt) for part in facts.fragments] == [(7, 0), (8, 60)]
     assert init.tracks[0].media_time == track.delay == 2
     assert sorted(facts.fragments[1].presentations) == list(range(62, 122))
