@@ -1,5 +1,7 @@
 """Assets: making, finding, changing and deleting them. All inside the caller's transaction."""
 
+import importlib
+
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
@@ -7,13 +9,16 @@ from streamer import ids
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.catalog import names, versions
-from streamer.catalog.tables import Asset, PlaybackId, Publication
+from streamer.catalog.tables import OUT, Asset, PlaybackId, Publication
 from streamer.db import database_now, now
 from streamer.errors import Forbidden, NotFound
 from streamer.jobs import jobs
 from streamer.jobs.tables import Job
 
-_DELETE_PRIORITY = -1
+AFTER_DELETE = ("streamer.delivery.sessions:kill_all",)
+"""What later rooms do in the transaction that deletes an asset, by dotted path: `hook(session, asset_id)`."""
+
+_DELETE_PRIORITY = 1  # what somebody wanted gone does not wait behind films to be encoded
 _DELETE_TRIES = 50  # storage may be away for hours; nothing may be left behind
 
 
@@ -34,11 +39,15 @@ def create(s: Session, owner_id: str, title: str, *, asset_id: str | None = None
 
 
 def visible(s: Session, asset_id: str, who: Principal) -> Asset:
-    """The asset, for its owner and those who may read any; NotFound for everyone else, whether it exists or not."""
+    """The asset, for its owner and those who may read any; NotFound for everyone else, whether it exists or not.
+
+    What is not out, or no longer, only those besides its owner may read who see assets in every state.
+    """
     asset = s.get(Asset, asset_id) if ids.is_id(asset_id) else None
     if asset is None or asset.deleted_at is not None:
         raise _missing()
-    if asset.owner_id != who.user_id and not who.can(Permission.ASSETS_READ):
+    needed = Permission.ASSETS_READ if asset.publication in OUT else Permission.ASSETS_LIST
+    if asset.owner_id != who.user_id and not who.can(needed):
         raise _missing()
     return asset
 
@@ -84,6 +93,14 @@ def delete(s: Session, asset: Asset) -> Job:
     )
     for job in jobs.unfinished_of(s, versions.ids_of(s, asset.id)):
         jobs.cancel(s, job.id)
+    for path in AFTER_DELETE:
+        module, _, name = path.partition(":")
+        getattr(importlib.import_module(module), name)(s, asset.id)
+    return enqueue_removal(s, asset)
+
+
+def enqueue_removal(s: Session, asset: Asset) -> Job:
+    """The job that removes a deleted asset's objects. A second one does no harm."""
     return jobs.enqueue(
         s, "delete", asset.id, owner_id=asset.owner_id, priority=_DELETE_PRIORITY, max_attempts=_DELETE_TRIES
     )

@@ -23,6 +23,10 @@ class Publication(StrEnum):
     REMOVED = "removed"
 
 
+OUT = frozenset({Publication.PUBLISHED, Publication.UNLISTED})
+"""The states in which a film is there for others than its owner and those who see assets in every state."""
+
+
 class Processing(StrEnum):
     """How far the making of a version is."""
 

@@ -11,9 +11,7 @@ from enum import StrEnum
 
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
-from streamer.catalog.tables import Asset, PlaybackId, Policy, Publication
-
-_OUT = {Publication.PUBLISHED, Publication.UNLISTED}
+from streamer.catalog.tables import OUT, Asset, PlaybackId, Policy, Publication
 
 
 class Verdict(StrEnum):
@@ -59,7 +57,7 @@ def _existence(playback: PlaybackId, asset: Asset, trace: list[str]) -> Verdict 
 
 def _publication(asset: Asset, principal: Principal | None, trace: list[str]) -> Verdict | None:
     trace.append(f"the asset is {asset.publication}")
-    if asset.publication in _OUT or _owns(asset, principal, trace) or _can(principal, Permission.ASSETS_LIST, trace):
+    if asset.publication in OUT or _owns(asset, principal, trace) or _can(principal, Permission.ASSETS_LIST, trace):
         return None
     return Verdict.MISSING
 

@@ -128,6 +128,13 @@ def kill(services: Services, sid: str) -> None:
     _tell_redis(services, lambda kv: (kv.set(killed, "1", ex=keep_s), kv.delete(live)))
 
 
+def kill_all(s: Session, asset_id: str) -> None:
+    """End every session of an asset, in the transaction that deletes it (`catalog.assets.AFTER_DELETE`)."""
+    now = db.now()
+    alive = PlaybackSession.asset_id == asset_id, PlaybackSession.killed_at.is_(None), PlaybackSession.expires_at > now
+    s.execute(update(PlaybackSession).where(*alive).values(killed_at=now).execution_options(synchronize_session=False))
+
+
 def find(s: Session, sid: str) -> PlaybackSession:
     """The row, or NotFound."""
     row = s.get(PlaybackSession, sid) if ids.is_id(sid) else None

@@ -163,8 +163,12 @@ def backoff_s(attempt: int, settings: Settings) -> float:
 
 
 def cancel(s: Session, job_id: str) -> Job:
-    """Cancel a queued job at once, ask the worker of a running one to stop; Conflict when it is over. Cancelling twice is fine."""
-    get(s, job_id)
+    """Cancel a queued job at once, ask the worker of a running one to stop. Cancelling twice is fine.
+
+    Conflict when it is over, or of a kind that is never cancelled.
+    """
+    if not kinds.is_cancellable(get(s, job_id).kind):
+        raise Conflict("This work has to be done; it can't be cancelled.", code="not_cancellable")
     _update(s, (Job.id == job_id, Job.state == State.QUEUED), **_ended(State.CANCELLED))
     _update(
         s,

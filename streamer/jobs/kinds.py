@@ -21,17 +21,23 @@ class Kind:
 
     run: str
     follow: str | None = None
+    cancellable: bool = True
 
 
 KINDS: dict[str, Kind] = {
     "transcode": Kind(run="streamer.ingest.transcode:run", follow="streamer.catalog.versions:follow"),
-    "delete": Kind(run="streamer.catalog.deletion:run"),
+    "delete": Kind(run="streamer.catalog.deletion:run", cancellable=False),  # promised to whoever deleted the film
 }
 
 
 def runner(kind: str) -> Callable[..., Any]:
     """The function that does this kind of work; KeyError for a kind this build does not know."""
     return _load(KINDS[kind].run)
+
+
+def is_cancellable(kind: str) -> bool:
+    """Whether people may stop it."""
+    return kind not in KINDS or KINDS[kind].cancellable
 
 
 def follow(s: Session, job: Job) -> None:

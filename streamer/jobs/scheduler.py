@@ -23,7 +23,7 @@ from streamer.jobs.tables import Job
 from streamer.services import Services, close_services, open_services
 
 ROLE = "scheduler"
-CHORES = ("streamer.ingest.uploads:sweep",)
+CHORES = ("streamer.ingest.uploads:sweep", "streamer.catalog.deletion:resume")
 """Periodic work of later rooms, by dotted path: `chore(services)`, called at each sweep, cheap when there is nothing to do."""
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}

@@ -241,3 +241,13 @@ def test_without_redis_films_are_shown_without_progress(site: Site) -> None:
         s.execute(update(Asset).where(Asset.id == asset.id).values(title="Seen"))
     site.services.kv_sync.set(f"job:{job.id}", "not a hash")
     assert site.as_("editor").get(f"/assets/{asset.id}").json()["progress"]["percent"] == 0
+
+
+@pytest.mark.parametrize("publication", ["draft", "archived"])
+def test_what_is_not_out_is_shown_to_its_owner_and_to_editors_only(site: Site, publication: str) -> None:
+    asset, _, _ = site.film(site.user("editor"))
+    assert site.as_("viewer").get(f"/assets/{asset.id}").status_code == 200
+    site.as_("editor").patch(f"/assets/{asset.id}", json={"publication": publication})
+    for path in ("", "/renditions", "/playback-ids"):
+        assert site.as_("viewer").get(f"/assets/{asset.id}{path}").status_code == 404
+    assert site.as_("editor", name="other").get(f"/assets/{asset.id}").status_code == 200

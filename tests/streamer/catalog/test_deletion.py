@@ -2,9 +2,10 @@ import pytest
 
 from streamer import db
 from streamer.accounts import users
-from streamer.catalog import assets, versions
+from streamer.catalog import assets, deletion, versions
 from streamer.catalog.tables import Asset, Version
 from streamer.catalog.versions import Source
+from streamer.errors import Conflict
 from streamer.jobs import jobs, runner
 from streamer.jobs.tables import Job
 from streamer.services import Services
@@ -79,3 +80,23 @@ def test_deleting_twice_does_no_harm(services: Services, film: Asset) -> None:
         job = delete(services, film)
         runner.perform(services, job.id, "w1")
         assert read(services, job).state == "succeeded"
+
+
+def test_a_removal_can_not_be_cancelled_and_goes_before_encodes(services: Services, film: Asset) -> None:
+    job = delete(services, film)
+    with pytest.raises(Conflict, match="cancelled"), db.session(services) as s:
+        jobs.cancel(s, job.id)
+    assert read(services, job).state == "queued" and job.priority > 0
+
+
+def test_a_removal_that_was_given_up_is_taken_up_again(services: Services, film: Asset) -> None:
+    assert deletion.resume(services) == 0
+    job = delete(services, film)
+    assert deletion.resume(services) == 0, "one is under way"
+    with db.session(services) as s:
+        s.get_one(Job, job.id).state = "failed"
+    assert deletion.resume(services) == 1
+    with db.reading(services) as s:
+        (again,) = jobs.unfinished_of(s, [film.id])
+    runner.perform(services, again.id, "w1")
+    assert read(services, again).state == "succeeded" and deletion.resume(services) == 0

@@ -305,6 +305,15 @@ def test_a_kill_reaches_media_within_the_refresh(cinema: Cinema) -> None:
     assert wait_for(lambda: viewer.get(media).status_code == 403)
 
 
+def test_deleting_a_film_ends_what_plays(cinema: Cinema) -> None:
+    opened = cinema.open(cinema.public)
+    media = opened["manifest_url"].replace("master.m3u8", "v540-2000k/init-0.mp4")
+    viewer = cinema.client()
+    assert viewer.get(media).status_code == 200
+    assert cinema.client("editor").delete(f"/api/v1/assets/{cinema.asset_id}").status_code == 202
+    assert wait_for(lambda: viewer.get(media).status_code == 403)
+
+
 def test_only_operators_see_and_kill_sessions(cinema: Cinema) -> None:
     sid = cinema.open(cinema.public)["id"]
     for who, status in ((None, 401), ("viewer", 403), ("editor", 403)):
