@@ -143,6 +143,10 @@ class UploadStore(Protocol):
         """Bytes received so far, or ObjectMissing."""
         ...
 
+    def ids(self) -> Iterator[str]:
+        """The uploads there are, in any order."""
+        ...
+
     def finish(self, id: str) -> Path:
         """The path of the whole file, which stays until `abort`."""
         ...

@@ -50,6 +50,10 @@ class LocalUploads:
         except FileNotFoundError:
             raise ObjectMissing(id) from None
 
+    def ids(self) -> Iterator[str]:
+        with disk_errors(f"upload folder {self.root}"):
+            yield from sorted(os.listdir(self.root))
+
     def finish(self, id: str) -> Path:
         self.size(id)
         return self._path(id)

@@ -2,7 +2,7 @@
 
 Bytes grow on a local disk, durable before anything is answered, are put into storage as `sources/<asset>/<upload>`, and become an asset, its
 version, a playback id and a transcode job in one transaction. Whatever goes wrong before that leaves nothing but a failed row; a process
-that died in the middle is cleaned up after by `sweep`. File names are text, never paths.
+that died in the middle is cleaned up after by `sweep` and, on its own machine, by `tidy`. File names are text, never paths.
 """
 
 import hashlib
@@ -147,6 +147,19 @@ def sweep(services: Services) -> int:
     for upload in abandoned:
         _give_up(services, upload, reason)
     return len(abandoned)
+
+
+def tidy(services: Services) -> int:
+    """Remove the files on this machine that no upload is growing: `sweep` runs elsewhere and reaches only the disk there. How many."""
+    here = [upload_id for upload_id in services.uploads.ids() if ids.is_id(upload_id)]
+    if not here:
+        return 0
+    growing = select(Upload.id).where(Upload.state == UploadState.RECEIVING, Upload.id.in_(here))
+    with db.reading(services) as s:
+        left = set(here) - set(s.scalars(growing))
+    for upload_id in left:
+        services.uploads.abort(upload_id)
+    return len(left)
 
 
 def owned(s: Session, upload_id: str, user_id: str) -> Upload | None:

@@ -269,6 +269,16 @@ def test_what_a_dead_process_left_is_swept_and_finished_uploads_never(site: Site
     assert [info.size for info in services.store.list("sources/")] == [len(FILM)]
 
 
+def test_a_machine_removes_its_own_files_of_uploads_that_were_given_up_elsewhere(site: Site) -> None:
+    services = site.services
+    what = uploads.wanted("film.mp4", None, uploads.Policy.PRIVATE, None, services.config.ingest)
+    given_up, alive = (uploads.begin(services, site.user("editor").id, what) for _ in range(2))
+    with db.session(services) as s:
+        s.execute(update(Upload).where(Upload.id == given_up.id).values(state="failed"))
+    assert (uploads.tidy(services), uploads.tidy(services)) == (1, 0)
+    assert [path.name for path in services.config.uploads_dir.iterdir()] == [alive.id]
+
+
 def test_an_upload_that_was_swept_in_mid_flight_does_not_become_a_film(site: Site) -> None:
     services = site.services
     what = uploads.wanted("film.mp4", None, uploads.Policy.PRIVATE, None, services.config.ingest)
