@@ -60,6 +60,8 @@ class Server(Section):
     """Largest request body in bytes, except where a route says otherwise (uploads)."""
     body_timeout_s: float = Field(default=30.0, gt=0)
     """Seconds a small request body may take to arrive."""
+    connections: int = Field(default=0, ge=0)
+    """Connections and requests a web process has open before it answers 503; 0: as many as the system allows."""
     keep_alive_s: int = Field(default=30, ge=1)
     """Seconds an idle connection stays open."""
     shutdown_s: int = Field(default=20, ge=1)
@@ -174,7 +176,7 @@ class Delivery(Section):
     growing_heartbeat_s: int = Field(default=3, ge=1)
     """Seconds between them while the film is still being made: each asks whether there is more of it."""
     session_idle_s: int = Field(default=120, ge=5)
-    """Seconds without a heartbeat after which a playback session has ended."""
+    """Seconds without a heartbeat or a playlist after which a playback session no longer counts as watched; it can go on."""
     max_short_side: int = Field(default=9999, ge=1, le=9999)
     """Largest rendition, by its short side in pixels, that a session may play."""
     playlist_cache_bytes: int = Field(default=64 << 20, ge=0)

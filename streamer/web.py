@@ -42,6 +42,7 @@ def _uvicorn(config: Config) -> uvicorn.Config:
         server_header=False,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
+        limit_concurrency=config.server.connections or None,
         timeout_keep_alive=config.server.keep_alive_s,
         timeout_graceful_shutdown=config.server.shutdown_s,
         lifespan="on",
