@@ -1,4 +1,4 @@
-"""Real and hard films: the folder named by STREAMER_MEDIA, or `shared/media` beside the checkout. They are never part of the project."""
+"""Real and hard films: the folder named by HARD_MEDIA, or `shared/media` beside the checkout. They are never part of the project."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
 
-FOLDER = Path(os.environ.get("STREAMER_MEDIA") or Path(__file__).parents[3] / "shared" / "media")
+FOLDER = Path(os.environ.get("HARD_MEDIA") or Path(__file__).parents[3] / "shared" / "media")
 HDR = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv,format=yuv420p,"
 
 

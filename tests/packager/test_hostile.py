@@ -32,7 +32,7 @@ from tests.packager.films import Film, Sound
 from tests.packager.processes import children, wait_until
 
 CANARY = "canary-3f9a1c"
-MUTATIONS = int(os.environ.get("STREAMER_FUZZ", "200"))
+MUTATIONS = int(os.environ.get("FUZZ_FILES", "200"))
 ENCODED_OF = 8  # of the mutants that pass the probe, every so many is encoded
 MEMORY_MB = 512
 
@@ -354,7 +354,7 @@ def survived(number: int, seeds: dict[str, bytes], folder: Path) -> str:
 
 @pytest.mark.timeout(60 + MUTATIONS * 2)
 def test_mutated_films_end_ready_or_in_one_error(seeds: dict[str, bytes], tmp_path: Path) -> None:
-    """Set STREAMER_FUZZ=2000 for the long run."""
+    """Set FUZZ_FILES=2000 for the long run."""
     before = children()
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(lambda number: survived(number, seeds, tmp_path), range(MUTATIONS)))
