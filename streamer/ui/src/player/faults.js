@@ -1,5 +1,5 @@
 // Faults of playing, said for people who came to see a film.
-import { progressWords } from '../words.js';
+import { clock, progressWords } from '../words.js';
 
 const REFUSALS = {
   401: { title: 'Sign in to watch', words: 'This film is only for people with an account here.' },
@@ -10,6 +10,9 @@ const REFUSALS = {
 
 /** While a film is being prepared. */
 export const waitingWords = (state) => ({ title: 'This film is being prepared', words: `${progressWords(state)}. It starts by itself.` });
+
+/** While it plays and more of it comes; `stage` is null when no more will. Stands behind "0:03 / 0:36". */
+export const growingWords = (stage, seconds) => `of ${clock(seconds)}, ${stage ? 'still being prepared' : 'the rest is missing'}`;
 
 /** When its preparation ended without a film. */
 export function failedWords({ processing }) {

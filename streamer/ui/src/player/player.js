@@ -1,15 +1,19 @@
 // The player's states: waiting (the film is still being prepared), opening, ready, failed. A film that becomes ready while somebody waits
-// starts by itself; one that was ready shows its poster and waits for a press.
+// starts by itself; one that was ready shows its poster and waits for a press. A film may play while it is still growing; heartbeats then bring
+// news of more, and the player moves up to better stages (climb.js).
 import { Hls } from 'hls-video-element';
 import { call } from '../api.js';
 import { isWorking } from '../words.js';
-import { failedWords, faultWords, refusalWords, waitingWords } from './faults.js';
+import { GROWING, climb, lookForMore } from './climb.js';
+import { failedWords, faultWords, growingWords, refusalWords, waitingWords } from './faults.js';
 import { Session } from './session.js';
 
 const ASK_AGAIN = 2000;
 const FRESH_SESSIONS = 3;
 const DECODER_TRIES = 2;
 const BUFFER_S = 30;
+const GROWING_BUFFER_S = 15; // what is buffered is shown before anything better
+const STAGES = ['start', 'grow', 'final'];
 
 export class Player {
   #root;
@@ -20,6 +24,8 @@ export class Player {
   #decoderTries = 0;
   #reopened = 0;
   #reopening = false;
+  #stage = 'final';
+  #climbing = false;
 
   constructor(root) {
     this.#root = root;
@@ -64,7 +70,8 @@ export class Player {
   async #openSession() {
     const old = this.#session;
     this.#session = await Session.open(this.#root.dataset.playbackId, {
-      state: () => ({ position_s: this.#video.currentTime || 0, state: this.#doing() }),
+      state: () => ({ position_s: this.#video.currentTime || 0, state: this.#doing(), stage: this.#stage }),
+      heard: (news) => this.#heard(news),
       ended: () => this.#fail(faultWords({ type: 'ended' })),
     });
     old?.close();
@@ -74,15 +81,50 @@ export class Player {
     const poster = this.#root.querySelector('media-poster-image');
     if (this.#session.posterUrl) poster.src = this.#session.posterUrl;
     else poster.hidden = true;
-    this.#video.config = {
-      workerPath: this.#root.dataset.worker,
-      maxBufferLength: BUFFER_S,
-      xhrSetup: (xhr, url) => xhr.open('GET', this.#session.current(url), true),
-    };
+    this.#enter(Hls.isSupported() ? this.#session.stage : 'final'); // native players stay with the playlist they have
     this.#video.src = this.#session.manifestUrl;
-    queueMicrotask(() => this.#video.api?.on(Hls.Events.ERROR, (_, data) => this.#fault(data)));
+    queueMicrotask(() => this.#listen());
+    this.#say(this.#session.stage);
     this.#show('ready');
     if (this.#starts) this.#start();
+  }
+
+  #enter(stage) {
+    this.#stage = stage;
+    this.#video.config = {
+      ...GROWING,
+      workerPath: this.#root.dataset.worker,
+      maxBufferLength: BUFFER_S,
+      ...(stage === 'final' ? {} : { maxMaxBufferLength: GROWING_BUFFER_S }),
+      xhrSetup: (xhr, url) => xhr.open('GET', this.#session.current(url), true),
+    };
+  }
+
+  #listen() {
+    this.#video.api?.on(Hls.Events.ERROR, (_, data) => this.#fault(data));
+  }
+
+  /** A heartbeat's news: a better stage, or more of this one, or (`stage` null) that no more will come. */
+  async #heard({ stage, manifest_url: url }) {
+    if (this.#stage === 'final' || this.#climbing) return;
+    this.#say(stage);
+    if (url && STAGES.indexOf(stage) > STAGES.indexOf(this.#stage)) await this.#climb(stage, url);
+    else lookForMore(this.#video);
+  }
+
+  async #climb(stage, url) {
+    const before = this.#stage;
+    this.#climbing = true;
+    this.#enter(stage);
+    if (await climb(this.#video, url)) this.#listen();
+    else this.#enter(before);
+    this.#climbing = false;
+  }
+
+  #say(stage) {
+    const words = this.#part('growing');
+    words.hidden = stage === 'final';
+    setText(words, growingWords(stage, this.#session.durationS));
   }
 
   /** Starts without a press, silently if that is all the browser allows. */

@@ -7,9 +7,12 @@ export class Session {
   #id;
   #root;
   #timer;
+  #every;
   #viewer;
+  #closed = false;
 
-  /** Opens a session; throws ApiError. `viewer.state()` gives the heartbeat's body, `viewer.ended()` hears that somebody ended the session. */
+  /** Opens a session; throws ApiError. `viewer.state()` gives the heartbeat's body, `viewer.heard()` gets its answer, `viewer.ended()` hears that
+      somebody ended the session. */
   static async open(playbackId, viewer) {
     return new Session(await call('POST', '/api/v1/playback-sessions', { playback_id: playbackId }), viewer);
   }
@@ -19,8 +22,11 @@ export class Session {
     this.#viewer = viewer;
     this.manifestUrl = found.manifest_url;
     this.posterUrl = found.poster_url;
+    this.stage = found.stage;
+    this.durationS = found.duration_s;
     this.#adopt(found.manifest_url);
-    this.#timer = setInterval(() => this.beat(), found.heartbeat_interval_s * 1000);
+    this.#every = found.heartbeat_interval_s;
+    this.#wait();
   }
 
   /** The same object under the newest token: every URI below the manifest is relative, so only the root differs. */
@@ -28,19 +34,33 @@ export class Session {
     return url.replace(TOKEN_ROOT, this.#root);
   }
 
-  async beat() {
-    try {
-      const { alive, manifest_url: renewed } = await call('POST', `${this.#path}/heartbeat`, this.#viewer.state());
-      if (renewed) this.#adopt(renewed);
-      if (!alive) this.#viewer.ended();
-    } catch {
-      // A missed beat is no fault: media needs no session server while the token lives, and the next beat may arrive.
-    }
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    call('DELETE', this.#path, undefined, { keepalive: true }).catch(() => {});
   }
 
-  close() {
-    clearInterval(this.#timer);
-    call('DELETE', this.#path, undefined, { keepalive: true }).catch(() => {});
+  #wait() {
+    this.#timer = setTimeout(() => this.#beat(), this.#every * 1000);
+  }
+
+  async #beat() {
+    const answer = await this.#ask();
+    if (this.#closed) return;
+    this.#every = answer?.heartbeat_interval_s ?? this.#every; // films that grow have a quicker pulse
+    this.#wait();
+    if (answer?.manifest_url) this.#adopt(answer.manifest_url);
+    if (answer?.alive) this.#viewer.heard(answer);
+    else if (answer) this.#viewer.ended();
+  }
+
+  /** A missed beat is no fault: media needs no session server while the token lives, and the next beat may arrive. */
+  async #ask() {
+    try {
+      return await call('POST', `${this.#path}/heartbeat`, this.#viewer.state());
+    } catch {
+      return null;
+    }
   }
 
   get #path() {
