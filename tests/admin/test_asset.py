@@ -2,8 +2,10 @@ from typing import Any
 
 from playwright.sync_api import expect
 
+from streamer.catalog.tables import Stage
 from tests.admin.rows import move, put_film
 from tests.house import House, Visitor
+from tests.streamer.site.growth import GrowingFilm
 
 
 def test_a_film_page_shows_its_renditions_links_and_facts(editor: Visitor, film: dict[str, Any]) -> None:
@@ -51,6 +53,22 @@ def test_the_stages_of_preparing_are_followed_without_a_reload(editor: Visitor, 
     move(house, version_id, "encoding")
     expect(stages.filter(has_text="Encode every quality")).to_have_attribute("data-state", "now", timeout=5_000)
     expect(stages.filter(has_text="Read the file")).to_have_attribute("data-state", "done")
+
+
+def test_a_film_is_watched_here_while_it_is_prepared(editor: Visitor, house: House, film: dict[str, Any]) -> None:
+    growing = GrowingFilm(house, film["id"])
+    page = editor.go(f"/admin/assets/{growing.asset_id}")
+    player = page.locator("[data-player]")
+    expect(player).to_be_hidden()
+    growing.grow(Stage.START, 2)
+    expect(player).to_be_visible()
+    expect(player).to_have_attribute("data-state", "ready")
+    expect(page.get_by_text("Playable", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Preparing")).to_be_visible()
+    expect(page.locator("[data-growing]")).to_have_text("of 0:16, still being prepared")
+    growing.fail()
+    expect(page.get_by_text("Preparing was stopped")).to_be_visible()
+    expect(player).to_be_visible()
 
 
 def test_links_are_added_and_copied(editor: Visitor, house: House) -> None:

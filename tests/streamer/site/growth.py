@@ -10,6 +10,7 @@ from streamer import db
 from streamer.catalog import versions
 from streamer.catalog.tables import Asset, Stage, Version
 from streamer.catalog.versions import Facts, Growth
+from streamer.jobs import jobs
 from tests.admin.rows import put_film
 from tests.house import House
 
@@ -37,9 +38,8 @@ class GrowingFilm:
         for folder in folders:
             self._put(f"{folder}/{stage}.m3u8", self._event(folder, segments))
         self._put(f"{stage}.m3u8", self._entry(stage, folders))
-        seconds = min(6.0 * segments, self._lender.duration_s or 0)
-        size = (640, 360, seconds, self._lender.duration_s or 0)
-        growth = Growth(stage, self.path, size[2], size[3], size[0], size[1], poster=True)
+        whole = self._lender.duration_s or 0
+        growth = Growth(stage, self.path, min(6.0 * segments, whole), whole, 640, 360, poster=True)
         with db.session(self._house.services) as s:
             versions.grow(s, self.version_id, growth)
 
@@ -54,9 +54,7 @@ class GrowingFilm:
             versions.publish(s, self.version_id, facts)
 
     def fail(self) -> None:
-        """What the end of a failed job does."""
-        from streamer.jobs import jobs
-
+        """What the end of a job without a film does."""
         with db.session(self._house.services) as s:
             job = jobs.enqueue(s, "transcode", self.version_id, max_attempts=1)
             jobs.cancel(s, job.id)

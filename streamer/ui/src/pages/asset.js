@@ -17,6 +17,7 @@ export function asset() {
     title: '',
     problem: '',
     loaded: false,
+    shown: false,
     busy: false,
 
     init() {
@@ -34,6 +35,7 @@ export function asset() {
         const was = this.film.processing;
         if (!this.loaded) this.title = found.title;
         this.film = face(found);
+        this.shown ||= found.playable; // who watches what a failed encode left keeps watching
         this.links = found.playback_ids.map(linkFace);
         this.loaded = true;
         this.problem = '';
