@@ -16,7 +16,7 @@ from storage.local import LocalStore
 from tests.packager import films
 from tests.packager.films import BEEP_EVERY_S, Film, Shown, Sound
 
-SMALL = Options(segments_per_chunk=1)
+SMALL = Options(segments_per_chunk=1, passthrough=False)
 PREFIX = "asset/version"
 
 

@@ -60,7 +60,7 @@ TABLE = {
     "sample_video_only.mp4": Right((1080, 720), 1.0),
     "sample_with_chapters.mp4": Right((1080, 720), 1.09, audio=1, chapters=3),
     "sample_with_srt.mkv": Right((1080, 720), 1.07, audio=1, text=1),
-    "sar_2x1.mp4": Right((1280, 360), 5.0, notes=("not square",), like=0.9),
+    "sar_2x1.mp4": Right((1280, 360), 5.0, notes=("not square",), like=0.85),
     "silent-black-25s.mp4": Right((320, 240), 25.0, audio=1),
     "sine_24le.wav": Right(None, 1.0, audio=1),
     "test-139.ts": Right((1920, 1080), 0.17, audio=2, notes=("interlaced", "6 channels"), filters="bwdif=mode=send_frame,"),

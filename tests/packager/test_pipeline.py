@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from storage.memory import MemoryStore
 from tests.packager import films
 from tests.packager.encoding import (
     PREFIX,
+    SMALL,
     Made,
     assert_in_sync,
     assert_obeys_the_rules,
@@ -79,7 +81,7 @@ def test_the_poster_is_a_jpeg_of_the_films_shape(long: Made) -> None:
 
 def test_encoding_again_repeats_nothing_and_answers_the_same(long: Made) -> None:
     before = {info.key: info.modified for info in long.store.list(PREFIX) if info.key.endswith((".m4s", ".mp4"))}
-    again = pipeline.encode(long.source, long.store, PREFIX, options=Options(segments_per_chunk=1))
+    again = pipeline.encode(long.source, long.store, PREFIX, options=SMALL)
     after = {info.key: info.modified for info in long.store.list(PREFIX) if info.key.endswith((".m4s", ".mp4"))}
     assert before == after and again == long.package
 
@@ -162,6 +164,27 @@ def test_an_avi_without_times_keeps_its_frames_in_order(tmp_path: Path) -> None:
     numbers = [frame.number for frame in made.shown(made.kind("video")[0])]
     assert list(dict.fromkeys(numbers)) == list(range(90))
     assert_in_sync(made, sound, F(-23, 1000), made.kind("audio")[0], within=0.03)
+
+
+PASSED = {
+    "plain": (Film(seconds=13, gop=60, sounds=(Sound(seconds=13),)), "mp4", F(0)),
+    "key frames where they fall": (Film(seconds=13, gop=41, sounds=(Sound(seconds=13),)), "mkv", F(0)),
+    "late picture": (Film(start=F(1, 2), seconds=6.5, sounds=(Sound(seconds=7),)), "mp4", F(0)),
+    "MPEG-TS": (Film(start=F(10), seconds=7, sounds=(Sound(start=10.0, seconds=7),)), "ts", F(10)),
+    "no B-frames": (Film(seconds=7, options={"bf": "0"}, sounds=(Sound(seconds=7),)), "mp4", F(0)),
+    "60 fps": (Film(rate=F(60), seconds=5, gop=120, sounds=(Sound(seconds=5),)), "mp4", F(0)),
+}
+
+
+@pytest.mark.parametrize("case", PASSED)
+def test_a_passed_through_picture_is_as_right_as_an_encoded_one(case: str, tmp_path: Path) -> None:
+    film, container, origin = PASSED[case]
+    film = replace(film, size=(480, 270), colour=(1, 1, 1, 1))
+    made = encode(tmp_path, film, f"film.{container}", Options(segments_per_chunk=1))
+    assert any("not re-encoded" in note for note in made.package.report["decisions"]), made.package.report["decisions"]
+    assert_right_frames(made, origin)
+    assert_in_sync(made, film.sounds[0], origin, made.kind("audio")[0])
+    assert_obeys_the_rules(made)
 
 
 def test_variable_frames_keep_their_own_times(tmp_path: Path) -> None:
