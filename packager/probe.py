@@ -117,8 +117,9 @@ def _refuse_truncated(container: InputContainer, tracks: dict[int, Track], notes
             continue
         if stream.duration and stream.time_base:
             track = tracks.get(stream.index)
-            found = (max(track.pts) + track.last_duration - min(track.pts)) * stream.time_base if track else Fraction(0)
-            _judge_length(stream.duration * stream.time_base, found, notes)
+            shown = track.pts if track else []  # empty too where an edit list hides every frame
+            found = max(shown) + track.last_duration - min(shown) if track and shown else 0
+            _judge_length(stream.duration * stream.time_base, found * stream.time_base, notes)
     if container.format.name.startswith("matroska") and container.duration:  # it promises for the whole file only
         bases = {stream.index: Fraction(stream.time_base or 0) for stream in container.streams}
         ends = [(track.last + track.last_duration) * bases[index] for index, track in tracks.items()]
