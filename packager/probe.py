@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from fractions import Fraction
-from itertools import islice
 from typing import Any
 
 import av
@@ -227,10 +226,14 @@ def _first_frame(path: str, index: int) -> av.VideoFrame | None:
 
 
 def _first(container: InputContainer, stream: VideoStream | AudioStream) -> Any:
-    """The first frame that decodes within the first 200 packets, else None."""
-    for packet in islice(packets(container, stream), LOOK_AT):
+    """The first frame that decodes within LOOK_AT packets, else None. What an edit list hides has to be decoded too, but shows nothing."""
+    looked = 0
+    for packet in packets(container, stream):
         if frames := decoded(packet):
             return frames[0]
+        looked += not packet.is_discard
+        if looked > LOOK_AT:
+            return None
     return None
 
 
