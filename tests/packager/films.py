@@ -114,6 +114,27 @@ def subtitled(path: Path, cues: Sequence[tuple[float, float, str]], film: Film =
     return path
 
 
+def trimmed(path: Path, source: Path, start: float, seconds: float) -> Path:
+    """Part of a film as telephones cut it: packets from the key frame before on, and an edit list that hides what comes before `start`."""
+    command = [
+        get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-ss",
+        str(start),
+        "-t",
+        str(seconds),
+        "-i",
+        source,
+        "-c",
+        "copy",
+        "-y",
+        path,
+    ]
+    subprocess.run(command, check=True, timeout=60)
+    return path
+
+
 def _srt(seconds: float) -> str:
     return f"{int(seconds) // 3600:02}:{int(seconds) // 60 % 60:02}:{seconds % 60:06.3f}".replace(".", ",")
 

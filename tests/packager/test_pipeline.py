@@ -214,6 +214,20 @@ def test_transport_streams_are_right_across_chunks(tmp_path: Path) -> None:
     assert_in_sync(made, film.sounds[0], F(100), made.kind("audio")[0])
 
 
+@pytest.mark.parametrize("passthrough", [True, False])
+def test_a_film_trimmed_by_an_edit_list_starts_at_the_cut(passthrough: bool, tmp_path: Path) -> None:
+    """More frames are hidden before it than the probe looks at to find one that decodes."""
+    film = Film(seconds=20, gop=300, sounds=(Sound(seconds=20),))
+    whole = films.make(tmp_path / "whole.mp4", film)
+    cut = films.trimmed(tmp_path / "cut.mp4", whole, 7.5, 12)
+    made = encode_file(cut, tmp_path, film, Options(segments_per_chunk=1, passthrough=passthrough))
+    assert abs(made.package.duration_s - 12) < 0.2
+    assert_right_frames(made, F(15, 2))
+    heard = [onset % 0.5 for onset in made.onsets(made.kind("audio")[0])]
+    assert len(heard) >= 23 and all(min(off, 0.5 - off) <= 0.02 for off in heard)
+    assert_obeys_the_rules(made)
+
+
 def test_interlaced_pictures_are_right_across_chunks(tmp_path: Path) -> None:
     film = Film(seconds=13, interlaced=True, rate=F(25), sounds=(), gop=60)
     made = encode(tmp_path, film, "film.mp4")
