@@ -116,6 +116,8 @@ def test_a_viewer_starts_at_0_and_is_taken_through_all_stages_to_the_end(
 
 def test_what_exists_can_be_sought_and_what_comes_is_said(watching: Page, growing: GrowingFilm) -> None:
     words = watching.locator("[data-growing]")
+    watching.locator("media-controller").hover()
+    expect(words).to_be_visible()
     expect(words).to_have_text("of 0:42, still being prepared")
     growing.grow(Stage.START, 5)
     until(watching, f"{VIDEO}.duration > 29", timeout_s=5)
