@@ -6,6 +6,7 @@ samples onto [0, D): late or missing sound becomes silence, gaps in the time sta
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -52,10 +53,11 @@ class Decoded:
 
     def frames(self) -> Iterator[Any]:
         timeline = _timeline(self._plan.frames * AAC_FRAME)
-        for frame in self._stereo():
-            timeline.push(frame)
-            yield from _pull(timeline)
-        timeline.push(None)
+        with contextlib.suppress(av.error.EOFError):  # it has all it wants; what follows is sound after the film's end
+            for frame in self._stereo():
+                timeline.push(frame)
+                yield from _pull(timeline)
+            timeline.push(None)
         yield from _pull(timeline)
 
     def _stereo(self) -> Iterator[Any]:

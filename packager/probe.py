@@ -63,6 +63,7 @@ def probe(path: str, alive: Callable[[], None] = lambda: None) -> SourceFacts:
         tracks = _tracks(container, path, alive)
         _refuse_truncated(container, tracks, notes)
         _refuse_cut_riff(path, notes)
+        _note_jumps(container, tracks, notes)
         facts = SourceFacts(
             container=container.format.name,
             duration=(container.duration or 0) / 1_000_000,
@@ -136,6 +137,21 @@ def _refuse_cut_riff(path: str, notes: list[str]) -> None:
     if promised - found > promised * SHORTFALL:
         raise SourceRefused("truncated", "The file is cut off", f"{lost} Upload the whole file again.")
     notes.append(f"The end of the file is missing. {lost}")
+
+
+def _note_jumps(container: InputContainer, tracks: dict[int, Track], notes: list[str]) -> None:
+    """Two recordings in one file may share their time stamps; what comes second is then hidden by what came first."""
+    for stream in container.streams:
+        if not isinstance(stream, VideoStream | AudioStream) or stream.index not in tracks or not stream.time_base:
+            continue
+        latest, jump = -(1 << 63), int(1 / stream.time_base)
+        for stamp in tracks[stream.index].pts:
+            if stamp < latest - jump:
+                notes.append(
+                    f"The times of track {stream.index} jump back by {float((latest - stamp) * stream.time_base):.1f} s; a part of it is lost."
+                )
+                break
+            latest = max(latest, stamp)
 
 
 def _judge_length(promised: Fraction, found: Fraction, notes: list[str]) -> None:
