@@ -228,6 +228,35 @@ def test_a_film_trimmed_by_an_edit_list_starts_at_the_cut(passthrough: bool, tmp
     assert_obeys_the_rules(made)
 
 
+def test_recordings_that_share_their_times_are_cut_to_one_and_the_loss_is_said(tmp_path: Path) -> None:
+    """Another size, another layout, and the clock starts again: two transport streams one after the other."""
+    film = Film(seconds=4, sounds=(Sound(seconds=4),))
+    first = films.make(tmp_path / "first.ts", film)
+    second = films.make(tmp_path / "second.ts", replace(film, size=(96, 64), sounds=(Sound(seconds=4, layout="5.1"),)))
+    both = tmp_path / "both.ts"
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    made = encode_file(both, tmp_path, film)
+    assert abs(made.package.duration_s - 4) < 0.1
+    assert any("jump back" in note for note in made.package.report["decisions"])
+    assert_obeys_the_rules(made)
+
+
+def test_a_picture_that_changes_its_size_and_sound_that_changes_its_layout(tmp_path: Path) -> None:
+    film = Film(seconds=3, sounds=(Sound(seconds=3),))
+    first = films.make(tmp_path / "first.ts", film)
+    later = replace(film, start=F(3), size=(96, 64), sounds=(Sound(start=3.0, seconds=3, layout="5.1"),))
+    second = films.make(tmp_path / "second.ts", later)
+    both = tmp_path / "both.ts"
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    made = encode_file(both, tmp_path, replace(film, seconds=6))
+    assert (made.package.width, made.package.height) == (160, 96)
+    numbers = [frame.number for frame in made.shown(made.kind("video")[0])]
+    assert numbers[:85] == [*range(85)] and numbers[-85:] == [*range(5, 90)], "but where the two overlap"
+    heard = [round(onset * 2) / 2 for onset in made.onsets(made.kind("audio")[0])]
+    assert heard == [n / 2 for n in range(12) if n != 6], "the beep at 3 s lies in the overlap too"
+    assert_obeys_the_rules(made)
+
+
 def test_interlaced_pictures_are_right_across_chunks(tmp_path: Path) -> None:
     film = Film(seconds=13, interlaced=True, rate=F(25), sounds=(), gop=60)
     made = encode(tmp_path, film, "film.mp4")
