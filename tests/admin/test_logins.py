@@ -6,7 +6,7 @@ from tests.house import NAME, House, Visitor
 
 def test_signing_in_leads_to_the_library_and_signing_out_away_from_it(editor: Visitor) -> None:
     page = editor.page
-    expect(page.get_by_role("heading", name="Library", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", level=1, name="Library")).to_be_visible()
     page.get_by_role("button", name="Account").click()
     expect(page.get_by_text(NAME)).to_be_visible()
     page.get_by_role("menuitem", name="Sign out").click()
