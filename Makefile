@@ -37,7 +37,7 @@ demo: $(VENV)/.runtime ## Upload a film (FILM=path, else a sample) and serve it 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests against real servers (TESTS=path, WORKERS=n)
 	@scripts/system-packages mariadb nginx chromium ffmpeg
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style, format and types

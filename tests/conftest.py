@@ -51,3 +51,12 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if report.outcome == "skipped":
         report.outcome = "failed"
         report.longrepr = f"Tests are never skipped here; what is missing must be installed: {report.longrepr}"
+
+
+# Watching films in real time takes the longest and little of the machine; begun last, they would run alone for minutes.
+FIRST = ("streamer/site/test_growing.py", "streamer/jobs/test_worker.py", "streamer/test_supervisor.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first (with `--no-loadscope-reorder`, which keeps this order among several workers)."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(FIRST))
