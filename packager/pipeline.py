@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import stat
-import time
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -32,13 +32,14 @@ from packager.passthrough import NOT_PASSABLE
 from packager.plan import Options, Plan, VideoPlan
 from packager.publish import Package, publish
 from packager.sandbox import LIMITS, Limits
-from packager.stages import AHEAD, Published, Stages
+from packager.stages import Published, Stages
 from packager.timeline import Chunk
 from storage.base import ObjectExists, ObjectStore
 
 PROBE_LIMITS = sandbox.Limits(memory_bytes=2 << 30, cpu_s=1800)
 DEFAULTS = Options()
 HASH_BLOCK = 4 << 20
+UNCAUGHT = 2.0  # seconds of film per second: slower than this, all rungs together are caught up by a viewer (see timeline.chunks)
 CORES, CORES_PER_CHUNK = len(os.sched_getaffinity(0)), 6  # one chunk's rungs keep about six cores busy
 FACTS: TypeAdapter[SourceFacts] = TypeAdapter(SourceFacts)
 
@@ -50,6 +51,7 @@ class Orders:
     report: Callable[[Progress], None]
     published: Callable[[Published], None]
     cancelled: Callable[[], bool]
+    watched: Callable[[], bool]
     limits: Limits
 
 
@@ -84,6 +86,7 @@ def encode(
     report: Callable[[Progress], None] = lambda progress: None,
     published: Callable[[Published], None] = lambda news: None,
     cancelled: Callable[[], bool] = lambda: False,
+    watched: Callable[[], bool] = lambda: False,
     options: Options = DEFAULTS,
     limits: Limits = LIMITS,
     source_sha256: str | None = None,
@@ -92,12 +95,13 @@ def encode(
 
     Raises SourceRefused (final), EncodeFailed (worth another attempt), Cancelled, a plain PackagerError if `prefix` holds another plan's package,
     or storage's errors. Blocking; one child process at a time
-    works on the picture and one on the sound. `published` is told, from the thread that made it so, of each stage that can be watched.
+    works on the picture and one on the sound. `published` is told, from the thread that made it so, of each stage that can be watched; `watched`
+    answers whether anybody does: their pictures then come before the rest, which costs the film another decoding.
     """
     report(Progress("probing", 0.0))
     facts = probe(source, cancelled=cancelled)
     digest = source_sha256 or _sha256(source, cancelled)
-    orders = Orders(report, published, cancelled, limits)
+    orders = Orders(report, published, cancelled, watched, limits)
     plan = planning.make(facts, digest, options)
     try:
         return _carried_out(source, store, prefix, plan, facts, orders)
@@ -150,6 +154,8 @@ class _Run:
     ) -> None:
         self._store, self._prefix, self._plan, self._orders = store, prefix, plan, orders
         self._stopped = False
+        self._ahead: list[str] = []  # what a viewer may need ahead of the rest
+        self._leading = threading.Lock()
         self._request = {"path": str(source), "plan": plan.to_json().decode(), "cube": cube}
         self._spans = renditions.spans(plan)
         self._done: set[Place] = set()
@@ -198,26 +204,21 @@ class _Run:
         return self._stopped or self._orders.cancelled()
 
     def _picture(self, beside: list[Future[int]]) -> int:
-        """The first segments of the start rung, the poster, then chunk after chunk of all rungs."""
+        """The first segment of the start rung, the poster, then chunk after chunk of all rungs."""
         if not self._plan.video:
             self._poster()
             return 0
         plan, start = self._plan.video, renditions.start(self._plan.video)
-        names = [rung.name for rung in plan.rungs if not rung.passthrough]
-        damaged = 0 if start.passthrough else self._chunk("chunk", plan.chunks[0], [start.name])
+        self._ahead = [] if start.passthrough else [start.name]
+        damaged = self._chunk(plan.chunks[0], self._ahead)
         self._poster()
-        since = time.monotonic()
-        damaged += self._chunk("chunk", plan.chunks[0], names)
-        if not start.passthrough and _seconds(plan, plan.chunks[0]) < AHEAD * (time.monotonic() - since):
-            damaged += self._chunks(
-                plan.chunks[1:], [start.name], beside
-            )  # all rungs at once would be caught up by a viewer
-        return damaged + self._chunks(plan.chunks[1:], names, beside)
+        names = [rung.name for rung in plan.rungs if not rung.passthrough]
+        return damaged + self._chunks(plan.chunks, names, beside)
 
     def _chunks(self, chunks: Sequence[Chunk], names: list[str], beside: list[Future[int]]) -> int:
         """One after the other, or several at once where there are cores for it. An error ends all of them."""
         with ThreadPoolExecutor(max(1, CORES // CORES_PER_CHUNK), thread_name_prefix="chunk") as pool:
-            works = [pool.submit(self._chunk, "chunk", chunk, names) for chunk in chunks]
+            works = [pool.submit(self._turn, chunk, names) for chunk in chunks]
             try:
                 return sum(self._settled(work, beside) for work in works)
             except BaseException:
@@ -233,6 +234,18 @@ class _Run:
                 other.result()
         return damaged
 
+    def _turn(self, chunk: Chunk, names: list[str]) -> int:
+        return self._lead() + self._chunk(chunk, names)
+
+    def _lead(self) -> int:
+        """The whole film in the start rung, once, for a viewer whom all rungs together would keep waiting."""
+        with self._leading:
+            if not self._ahead or self._meter.speed() >= UNCAUGHT or not self._orders.watched():
+                return 0
+            assert self._plan.video
+            ahead, self._ahead = self._ahead, []
+            return sum(self._chunk(chunk, ahead) for chunk in self._plan.video.chunks)
+
     def _passed_through(self) -> int:
         """The source's own pictures, repackaged by one child in one go: far faster than anybody watches."""
         plan = self._plan.video
@@ -245,7 +258,7 @@ class _Run:
         self._meter.done(rung, sum(self._cost(plan.chunks[number], [rung]) for number in missing))
         return damaged
 
-    def _chunk(self, task: str, chunk: Chunk, names: list[str]) -> int:
+    def _chunk(self, chunk: Chunk, names: list[str]) -> int:
         missing = [name for name in names if (name, chunk.number) not in self._done]
         if not missing:
             return 0
@@ -256,7 +269,7 @@ class _Run:
             self._meter.at(piece, cost * frames / (chunk.last - chunk.first))
 
         what = {"chunk": chunk.number, "rungs": missing}
-        damaged = self._attempt(task, what, {(name, chunk.number) for name in missing}, progressed)
+        damaged = self._attempt("chunk", what, {(name, chunk.number) for name in missing}, progressed)
         self._meter.done(piece, cost)
         return damaged
 

@@ -215,9 +215,15 @@ def _cut(keys: Sequence[int], grid: Grid) -> Iterator[int]:
 
 
 def chunks(grid: Grid, video: VideoFacts, origin: Fraction, *, segments_per_chunk: int) -> tuple[Chunk, ...]:
-    """Runs of whole segments, each with the source key frame its decoding starts at. The first is one segment: a viewer waits for it."""
+    """Runs of whole segments, each with the source key frame its decoding starts at.
+
+    The first is one segment, because a viewer waits for it, and none is longer than all before it: whoever watches from the start is not caught
+    up with by an encoder that works at twice the speed of the film.
+    """
     total = len(grid.segments)
-    firsts = [0, *range(1, total, segments_per_chunk), total]
+    firsts = [0]
+    while firsts[-1] < total:
+        firsts.append(min(total, firsts[-1] + min(segments_per_chunk, max(1, firsts[-1]))))
     return tuple(
         _chunk(grid, video, origin, number, first, following)
         for number, (first, following) in enumerate(pairwise(firsts))

@@ -150,8 +150,6 @@ class Packager(Section):
     """Largest rendition by its short side in pixels; films are never upscaled."""
     segments_per_chunk: int = Field(default=5, ge=1)
     """Segments of 6 s in a chunk, the piece of work that is never done twice."""
-    threads_per_rung: int = Field(default=2, ge=1)
-    """Threads of each rendition's encoder; the renditions are encoded side by side."""
     memory_bytes: int = Field(default=12 << 30, ge=256 << 20)
     """Address space in bytes of the process that decodes uploads, which reserves far more than it uses."""
     stall_s: float = Field(default=120.0, gt=0)

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from streamer import db, ids
 from streamer.accounts.logins import Principal
-from streamer.catalog import versions
+from streamer.catalog import versions, viewers
 from streamer.catalog.tables import Asset, PlaybackId, Processing, Stage, Version
 from streamer.config import Delivery
 from streamer.delivery import policies, presence
@@ -71,6 +71,7 @@ def open_session(services: Services, principal: Principal | None, playback_id: s
     """Decide, record and announce a session. Raises NotFound, Unauthenticated, Forbidden or NotPlayable. Blocks."""
     ticket, row = db.retrying(services, lambda s: _open(services, s, principal, playback_id))
     _announce(services, row, ticket.path)
+    _note_viewer(services, row.asset_id, ticket)
     return ticket
 
 
@@ -100,7 +101,10 @@ def recover(services: Services, sid: str) -> Beat:
 def look(services: Services, sid: str) -> Ticket:
     """The session's ticket as it is, with what there is to watch by now. NotFound for a session that never was. Blocks."""
     with db.reading(services) as s:
-        return _ticket(*_found(s, sid))
+        row, version = _found(s, sid)
+        ticket = _ticket(row, version)
+    _note_viewer(services, row.asset_id, ticket)
+    return ticket
 
 
 def renew(services: Services, sid: str, principal: Principal | None) -> Ticket | None:
@@ -264,6 +268,11 @@ def _announce(services: Services, row: PlaybackSession, path: str) -> None:
     )
     idle_s = services.config.delivery.session_idle_s
     _tell_redis(services, lambda kv: kv.eval(presence.OPEN, 2, *presence.keys(row.id), idle_s, *facts))
+
+
+def _note_viewer(services: Services, asset_id: str, ticket: Ticket) -> None:
+    if ticket.stage in (Stage.START, Stage.GROW):
+        _tell_redis(services, lambda kv: viewers.note(kv, asset_id))
 
 
 def _tell_redis(services: Services, tell: Callable[[redis.Redis], object]) -> None:

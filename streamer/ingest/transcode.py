@@ -15,7 +15,7 @@ from packager.pipeline import Options, Package, Progress, encode
 from packager.sandbox import Limits
 from packager.stages import Published
 from streamer import config, db
-from streamer.catalog import versions
+from streamer.catalog import versions, viewers
 from streamer.catalog.tables import Asset, Processing, Stage, Version
 from streamer.catalog.versions import Facts, Growth, RenditionFacts
 from streamer.ingest import scratch
@@ -46,6 +46,7 @@ def run(task: Task) -> Outcome:
                 report=news.report,
                 published=news.published,
                 cancelled=task.stopped,
+                watched=lambda: viewers.any_of(task.services.kv_sync, version.asset_id),
                 options=_options(task.services.config.packager),
                 limits=_limits(task.services.config.packager),
                 source_sha256=version.source_sha256,
@@ -61,7 +62,6 @@ def _options(settings: config.Packager) -> Options:
     return Options(
         max_short_side=settings.max_short_side,
         segments_per_chunk=settings.segments_per_chunk,
-        threads_per_rung=settings.threads_per_rung,
     )
 
 

@@ -177,16 +177,19 @@ def test_a_short_tail_joins_the_last_segment(frames: int) -> None:
 
 
 @given(RATES, st.integers(1, 2000), st.integers(1, 6), st.integers(0, 100))
-def test_chunks_cover_all_slots_once_in_whole_segments_and_the_first_is_one_segment(
+def test_chunks_cover_all_slots_once_in_whole_segments_and_none_is_longer_than_all_before_it(
     rate: Fraction, frames: int, size: int, start: int
 ) -> None:
     facts = steady(rate, frames, Fraction(start))
     made = laid(facts)
     parts = chunks(made, facts, facts.start, segments_per_chunk=size)
-    firsts = [0, *range(1, len(made.segments), size)]
+    firsts = [part.segment for part in parts]
+    lengths = [b - a for a, b in pairwise([*firsts, len(made.segments)])]
+    assert firsts[0] == 0 and lengths[0] == 1
+    assert all(0 < length <= min(size, first) for first, length in list(zip(firsts, lengths, strict=True))[1:])
+    assert all(length == min(size, first) for first, length in list(zip(firsts, lengths, strict=True))[1:-1])
     assert [part.first for part in parts] == [made.segments[first] for first in firsts]
     assert [part.last for part in parts] == [*[part.first for part in parts[1:]], made.count]
-    assert [part.segment for part in parts] == firsts
     assert [part.number for part in parts] == list(range(len(parts)))
 
 
