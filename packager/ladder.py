@@ -43,6 +43,8 @@ LOW = tuple({step.short: step for step in reversed(REFERENCE)}.values())[::-1]
 HIGH = tuple({step.short: step for step in REFERENCE}.values())
 BELOW_THE_TOP = (234, 360, 540, 720, 1080, 1440)
 LONGEST = 4096  # pixels: what H.264 decoders in hardware take; a panorama is made smaller as a whole
+# x264's frame threads up to a short side. Rungs run side by side, so threads cost more than they bring, but the largest rung holds up the others.
+THREADS = ((720, 1), (1080, 2), (LONGEST, 4))
 APART = 1.15  # a rung nearer than this to the top would be a second encode of the same picture
 
 
@@ -71,7 +73,6 @@ def rungs(
     rate: Fraction,
     *,
     max_short: int = 1080,
-    threads: int = 2,
     steps: tuple[Step, ...] = (),
     top: Rung | None = None,
 ) -> tuple[Rung, ...]:
@@ -88,7 +89,7 @@ def rungs(
         share = Fraction(top.maxrate_kbps, short)
         chosen = [replace(step, ceiling_kbps=min(step.ceiling_kbps, round(share * step.short))) for step in chosen]
     halve = rate > HALF_RATE_ABOVE
-    return tuple(_rung(step, width, height, halve, threads) for step in reversed(chosen))
+    return tuple(_rung(step, width, height, halve) for step in reversed(chosen))
 
 
 def _reference(short: int) -> list[Step]:
@@ -117,7 +118,7 @@ def _between(line: tuple[Step, ...], short: int) -> Step:
     return Step(short, round(lower.ceiling_kbps + share * (upper.ceiling_kbps - lower.ceiling_kbps)), lower.crf)
 
 
-def _rung(step: Step, width: int, height: int, halve: bool, threads: int) -> Rung:
+def _rung(step: Step, width: int, height: int, halve: bool) -> Rung:
     scale = Fraction(step.short, min(width, height))
     size = even(width * scale), even(height * scale)
     return Rung(
@@ -130,7 +131,7 @@ def _rung(step: Step, width: int, height: int, halve: bool, threads: int) -> Run
         # superfast costs the big rungs 0.4 VMAF and halves their time; the small ones take so little that they keep the better preset.
         preset=step.preset or ("superfast" if step.short >= HD else "veryfast"),
         step=2 if halve and step.short < HALF_RATE_BELOW else 1,
-        threads=threads,
+        threads=next(threads for short, threads in THREADS if step.short <= short),
     )
 
 

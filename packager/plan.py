@@ -35,7 +35,6 @@ class Options:
     max_short_side: int = 1080
     segments_per_chunk: int = 5
     audio_kbps: tuple[int, ...] = (128, 48)
-    threads_per_rung: int = 2
     ladder: tuple[Step, ...] = ()
     passthrough: bool = True
 
@@ -196,7 +195,6 @@ def _rungs(facts: VideoFacts, grid: Grid, options: Options, top: Rung | None) ->
         *facts.display_size,
         grid.rate if even else min(grid.rate, ladder.HALF_RATE_ABOVE),
         max_short=options.max_short_side,
-        threads=options.threads_per_rung,
         steps=options.ladder,
         top=top,
     )
