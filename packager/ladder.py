@@ -43,6 +43,8 @@ LOW = tuple({step.short: step for step in reversed(REFERENCE)}.values())[::-1]
 HIGH = tuple({step.short: step for step in REFERENCE}.values())
 BELOW_THE_TOP = (234, 360, 540, 720, 1080, 1440)
 LONGEST = 4096  # pixels: what H.264 decoders in hardware take; a panorama is made smaller as a whole
+# With the look-ahead that chunk.py gives it, half the time of veryfast for 4 % more bytes at the same VMAF (see docs/performance.md).
+PRESET = "superfast"
 # x264's frame threads up to a short side. Rungs run side by side, so threads cost more than they bring, but the largest rung holds up the others.
 THREADS = ((720, 1), (1080, 2), (LONGEST, 4))
 APART = 1.15  # a rung nearer than this to the top would be a second encode of the same picture
@@ -128,8 +130,7 @@ def _rung(step: Step, width: int, height: int, halve: bool) -> Rung:
         maxrate_kbps=step.ceiling_kbps,
         bufsize_kbps=step.ceiling_kbps * (1 if step.short <= REFERENCE[0].short else 2),
         crf=step.crf,
-        # superfast costs the big rungs 0.4 VMAF and halves their time; the small ones take so little that they keep the better preset.
-        preset=step.preset or ("superfast" if step.short >= HD else "veryfast"),
+        preset=step.preset or PRESET,
         step=2 if halve and step.short < HALF_RATE_BELOW else 1,
         threads=next(threads for short, threads in THREADS if step.short <= short),
     )

@@ -1,4 +1,4 @@
-"""The steps of an encode in order, resumable: probe, plan, chunks beside audio and poster, playlists, report.
+"""The steps of an encode in order, resumable: probe, plan, chunks beside sound and poster, playlists, report.
 
 Nothing is named before it is there: segments come first, then the chunk's index, then the stages' playlists (see stages.py), and `master.m3u8`
 last. Killed at any point and started again with the same source and options, it finds the finished chunks by their indexes and encodes only the rest.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import stat
 import threading
@@ -192,10 +191,12 @@ class _Run:
 
     def encode(self) -> int:
         """Everything that is not finished yet; the count of damaged packets."""
-        with ThreadPoolExecutor(2, thread_name_prefix="beside") as side:
+        with ThreadPoolExecutor(3, thread_name_prefix="beside") as side:
             beside = [side.submit(self._sound), side.submit(self._passed_through)]
             try:
-                damaged = self._picture(beside)
+                damaged = self._started()
+                beside.append(side.submit(self._poster))
+                damaged += self._picture(beside)
                 return damaged + sum(work.result() for work in beside)
             finally:
                 self._stopped = True  # an error on one side ends the other's child at once
@@ -203,17 +204,20 @@ class _Run:
     def _halt(self) -> bool:
         return self._stopped or self._orders.cancelled()
 
-    def _picture(self, beside: list[Future[int]]) -> int:
-        """The first segment of the start rung, the poster, then chunk after chunk of all rungs."""
+    def _started(self) -> int:
+        """The first segment of the start rung: what the first viewer waits for."""
         if not self._plan.video:
-            self._poster()
             return 0
-        plan, start = self._plan.video, renditions.start(self._plan.video)
+        start = renditions.start(self._plan.video)
         self._ahead = [] if start.passthrough else [start.name]
-        damaged = self._chunk(plan.chunks[0], self._ahead)
-        self._poster()
-        names = [rung.name for rung in plan.rungs if not rung.passthrough]
-        return damaged + self._chunks(plan.chunks, names, beside)
+        return self._chunk(self._plan.video.chunks[0], self._ahead)
+
+    def _picture(self, beside: list[Future[int]]) -> int:
+        """Chunk after chunk of all rungs."""
+        if not self._plan.video:
+            return 0
+        names = [rung.name for rung in self._plan.video.rungs if not rung.passthrough]
+        return self._chunks(self._plan.video.chunks, names, beside)
 
     def _chunks(self, chunks: Sequence[Chunk], names: list[str], beside: list[Future[int]]) -> int:
         """One after the other, or several at once where there are cores for it. An error ends all of them."""
@@ -291,15 +295,16 @@ class _Run:
         if not self._plan.video:
             self._meter.at("sound", frames * planning.AAC_FRAME / planning.AUDIO_RATE)
 
-    def _poster(self) -> None:
-        """A film without a poster is better than none: what goes wrong here is left to the report."""
+    def _poster(self) -> int:
+        """A film without a poster is better than none: what goes wrong here is left to the report and damages nothing."""
         if not self._plan.video and self._plan.cover is None:
-            return
+            return 0
         with contextlib.suppress(EncodeFailed, SourceRefused):
             for message in sandbox.run("stills", self._request, limits=self._orders.limits, cancelled=self._halt):
                 if message.kind == "poster":
                     self._store.put(f"{self._prefix}/poster.jpg", message.payload, type="image/jpeg", cache=IMMUTABLE)
                     self.poster = self._stages.poster = True
+        return 0
 
     def _attempt(self, task: str, what: dict[str, Any], wanted: set[Place], progressed: Callable[[int], None]) -> int:
         """Run one child and store what it makes; the indexes of its chunks name it the winner, or somebody else was faster."""
@@ -333,14 +338,4 @@ def _weight(rung: Rung) -> float:
     return rung.width * rung.height / rung.step * (0.01 if rung.passthrough else 1.0)
 
 
-def facts_json(facts: SourceFacts) -> dict[str, Any]:
-    """What `packager probe --json` prints: the facts without the packet index."""
-    plain: dict[str, Any] = json.loads(FACTS.dump_json(facts))
-    if plain["video"]:
-        plain["video"]["frames"] = len(plain["video"].pop("pts"))
-        plain["video"]["key_frames"] = len(plain["video"].pop("key_pts"))
-        del plain["video"]["h264"]  # what passthrough weighs; the notes of a plan say what came of it
-    return plain
-
-
-__all__ = ["Options", "Package", "Progress", "Published", "encode", "facts_json", "probe"]
+__all__ = ["Options", "Package", "Progress", "Published", "encode", "probe"]

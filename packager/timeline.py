@@ -233,7 +233,9 @@ def chunks(grid: Grid, video: VideoFacts, origin: Fraction, *, segments_per_chun
 def _chunk(grid: Grid, video: VideoFacts, origin: Fraction, number: int, segment: int, following: int) -> Chunk:
     first = grid.segments[segment]
     last = grid.segments[following] if following < len(grid.segments) else grid.count
-    start = origin + Fraction(grid.time(first) - grid.tolerance, grid.timescale)
+    # A key frame within tolerance of the first slot is what that slot shows; the deinterlacer wants to have seen the frames before it.
+    reach = -grid.tolerance if video.interlaced else grid.tolerance
+    start = origin + Fraction(grid.time(first) + reach, grid.timescale)
     return Chunk(number, first, last, segment, seek_point(video, start))
 
 
