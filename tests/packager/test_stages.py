@@ -1,11 +1,13 @@
 """Stages: what is published before the end only grows, names nothing that isn't there, and comes in order."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import m3u8
 import pytest
 
+from packager import pipeline
 from packager.pipeline import Options, Published, encode
 from storage.base import ObjectInfo, ObjectStore
 from storage.memory import MemoryStore
@@ -18,8 +20,11 @@ class Watcher(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.versions: dict[str, list[str]] = {}
+        self.indexes: list[str] = []
 
     def put(self, key: str, data: Any, **options: Any) -> ObjectInfo:
+        if key.endswith(".json") and key.count("/") == 3:
+            self.indexes.append(key)
         if key.endswith(".m3u8"):
             text = bytes(data).decode()
             self.versions.setdefault(key, []).append(text)
@@ -54,9 +59,9 @@ def seen(film: Path) -> tuple[Watcher, list[Published]]:
     return store, _encode(film, store)
 
 
-def _encode(film: Path, store: ObjectStore) -> list[Published]:
+def _encode(film: Path, store: ObjectStore, watched: Callable[[], bool] = lambda: False) -> list[Published]:
     news: list[Published] = []
-    encode(film, store, "a/v", published=news.append, options=Options(segments_per_chunk=1))
+    encode(film, store, "a/v", published=news.append, watched=watched, options=Options(segments_per_chunk=1))
     return news
 
 
@@ -99,6 +104,24 @@ def test_the_entry_of_a_stage_is_written_once_and_offers_what_the_stage_has(
 def _only(texts: list[str]) -> str:
     assert len(texts) == 1
     return texts[0]
+
+
+def test_the_start_rung_goes_ahead_of_the_rest_only_for_a_viewer_who_would_have_to_wait(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "UNCAUGHT", float("inf"))
+    assert _chunks_ahead(film, watched=True) == 5
+    assert _chunks_ahead(film, watched=False) == 1
+    monkeypatch.setattr(pipeline, "UNCAUGHT", 0.0)
+    assert _chunks_ahead(film, watched=True) == 1
+
+
+def _chunks_ahead(film: Path, *, watched: bool) -> int:
+    """How many chunks the start rung had when another rung had its first."""
+    store = Watcher()
+    _encode(film, store, watched=lambda: watched)
+    order = [key.split("/")[2] for key in store.indexes if key.split("/")[2].startswith("v")]
+    return next(number for number, name in enumerate(order) if name != order[0])
 
 
 def test_sound_alone_grows_too(tmp_path: Path) -> None:

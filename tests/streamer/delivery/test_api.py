@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from streamer import db
-from streamer.catalog import versions
+from streamer.catalog import versions, viewers
 from streamer.catalog.tables import Asset, PlaybackId, Publication, Stage, Version
 from streamer.catalog.versions import Facts, Growth
 from streamer.delivery import kills, policies
@@ -114,6 +114,20 @@ def test_a_film_in_the_making_is_played_from_its_best_stage(cinema: Cinema) -> N
     assert urlsplit(cinema.open(cinema.unmade)["manifest_url"]).path.endswith("/grow.m3u8")
     whole = cinema.open(cinema.public)
     assert (whole["stage"], whole["available_s"]) == ("final", DURATION_S)
+
+
+def test_the_encoder_is_told_while_somebody_watches_a_film_in_the_making(cinema: Cinema) -> None:
+    asset = grow(cinema, Stage.START, 6.0).split("/")[0]
+    kv = cinema.services.kv_sync
+    assert not viewers.any_of(kv, asset)
+    opened = cinema.open(cinema.unmade)
+    assert viewers.any_of(kv, asset)
+    kv.flushall()
+    cinema.client().post(f"{SESSIONS}/{opened['id']}/heartbeat", json={"stage": "start"})
+    assert viewers.any_of(kv, asset)
+    kv.flushall()
+    finished = urlsplit(cinema.open(cinema.public)["manifest_url"]).path.split("/")[3]
+    assert not viewers.any_of(kv, finished)
 
 
 def test_a_heartbeat_tells_of_growth_and_of_the_better_stage_under_the_same_token(cinema: Cinema) -> None:
