@@ -1,6 +1,5 @@
 """Stages: what is published before the end only grows, names nothing that isn't there, and comes in order."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +58,9 @@ def seen(film: Path) -> tuple[Watcher, list[Published]]:
     return store, _encode(film, store)
 
 
-def _encode(film: Path, store: ObjectStore, watched: Callable[[], bool] = lambda: False) -> list[Published]:
+def _encode(film: Path, store: ObjectStore) -> list[Published]:
     news: list[Published] = []
-    encode(film, store, "a/v", published=news.append, watched=watched, options=Options(segments_per_chunk=1))
+    encode(film, store, "a/v", published=news.append, options=Options(segments_per_chunk=1))
     return news
 
 
@@ -119,7 +118,7 @@ def test_the_start_rung_goes_ahead_of_the_rest_only_for_a_viewer_who_would_have_
 def _chunks_ahead(film: Path, *, watched: bool) -> int:
     """How many chunks the start rung had when another rung had its first."""
     store = Watcher()
-    _encode(film, store, watched=lambda: watched)
+    encode(film, store, "a/v", watched=lambda: watched, options=Options(segments_per_chunk=1, passthrough=False))
     order = [key.split("/")[2] for key in store.indexes if key.split("/")[2].startswith("v")]
     return next(number for number, name in enumerate(order) if name != order[0])
 
