@@ -24,15 +24,16 @@ from av.stream import Discard, Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
+from packager.a53 import HEAD, CaptionData
 from packager.gops import MAX_FRAMES, Gops
 from packager.mp4_boxes import Box, Mp4Error, root
 from packager.source import open_source
 from packager.tracks import MAX_PACKETS, Track, demuxed, refuse_pieces
 
 MAX_MOOV = 256 << 20  # a day at 60 fps has some 80 MB
-HEAD = 4096  # bytes of a key packet that nearly always reach its first slice
 COMPARED = 48  # packets from the start
 LONGEST_END = 2000  # packets from the last key frame on
+PLACES, IN_A_ROW = 4, 32  # where captions are looked for first, and how many packets there
 
 
 Entry = tuple[int, int, int, bool, bool]
@@ -72,8 +73,12 @@ def _tracks(container: InputContainer, file: int, alive: Callable[[], None]) -> 
         elif stream.id in tables:
             entries = [(e.pos, e.size, e.timestamp, e.is_keyframe, e.is_discard) for e in stream.index_entries]
             _picture(container, stream, entries, tables[stream.id], track)
+            shown = [entry for entry in entries if not entry[4]]
             if track.gops:
-                _weigh(track.gops, entries, track.pts, file, alive)
+                track.gops.whole = len(shown) == len(entries)
+                _weigh(track.gops, shown, track.pts, file, alive)
+            if track.captions:
+                _listen(track.captions, shown, track.pts, file, alive)
         else:
             raise _Unfit
     return found
@@ -210,14 +215,29 @@ def _numbers(box: Box, at: int, count: int) -> list[int]:
     return numbers.tolist()
 
 
-def _weigh(gops: Gops, entries: list[Entry], pts: list[int], file: int, alive: Callable[[], None]) -> None:
-    shown = [entry for entry in entries if not entry[4]]
-    gops.whole = len(shown) == len(entries)
+def _weigh(gops: Gops, shown: list[Entry], pts: list[int], file: int, alive: Callable[[], None]) -> None:
     gops.pts, gops.sizes = pts, [entry[1] for entry in shown]
     for number, (pos, size, _, key, _) in enumerate(shown):
         alive()
-        if key and not gops.key(number, os.pread(file, min(size, HEAD), pos), size):
+        if key and not gops.key(number, _head(shown[number], file), size):
             gops.key(number, os.pread(file, size, pos))
+
+
+def _listen(captions: CaptionData, shown: list[Entry], pts: list[int], file: int, alive: Callable[[], None]) -> None:
+    """Caption data, if only padding, come with every picture or with none: a few places tell whether all must be looked at."""
+    sample = CaptionData(captions.codec)
+    step = max(1, len(shown) // PLACES)
+    for number in {
+        at for place in range(0, len(shown), step) for at in range(place, min(place + IN_A_ROW, len(shown)))
+    }:
+        sample.look(pts[number], _head(shown[number], file))
+    for stamp, entry in zip(pts, shown, strict=True) if sample.present else ():
+        alive()
+        captions.look(stamp, _head(entry, file))
+
+
+def _head(entry: Entry, file: int) -> bytes:
+    return os.pread(file, min(entry[1], HEAD), entry[0])
 
 
 def _text(container: InputContainer, alive: Callable[[], None]) -> dict[int, Track]:

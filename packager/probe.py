@@ -22,12 +22,12 @@ from av.stream import Disposition
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
-from packager import languages, mp4_index
+from packager import closed, languages, mp4_index
 from packager.child import Emitter
 from packager.errors import SourceRefused
 from packager.facts import AudioFacts, Colour, SourceFacts, TextFacts, VideoFacts
 from packager.source import MAX_STREAMS, decoded, open_source, packets, prepare_decoder
-from packager.tracks import TEXT_CODECS, Track, demuxed
+from packager.tracks import MAX_CUE_TEXT, MAX_CUES, TEXT_CODECS, Track, demuxed
 
 MAX_DURATION_S = 24 * 3600
 MAX_CHAPTERS = 1000
@@ -64,12 +64,15 @@ def probe(path: str, alive: Callable[[], None] = lambda: None) -> SourceFacts:
         _refuse_truncated(container, tracks, notes)
         _refuse_cut_riff(path, notes)
         _note_jumps(container, tracks, notes)
+        audio = tuple(a for s in container.streams.audio if (a := _audio(path, s, tracks, notes)))
+        text = tuple(t for s in container.streams.subtitles if (t := _text(s, tracks.get(s.index), notes)))
+        video = _best_video(path, container, tracks, notes)
         facts = SourceFacts(
             container=container.format.name,
             duration=(container.duration or 0) / 1_000_000,
-            audio=tuple(a for s in container.streams.audio if (a := _audio(path, s, tracks, notes))),
-            text=tuple(t for s in container.streams.subtitles if (t := _text(s, tracks.get(s.index), notes))),
-            video=_best_video(path, container, tracks, notes),
+            audio=audio,
+            text=(*text, *_closed(video, tracks, audio, text, notes)),
+            video=video,
             cover=next((s.index for s in container.streams.video if s.disposition & Disposition.attached_pic), None),
             chapters=_chapters(container),
             notes=tuple(notes),
@@ -279,6 +282,22 @@ def _first_sound(path: str, index: int) -> Any:
         stream = container.streams[index]
         assert isinstance(stream, AudioStream)
         return _first(container, stream)
+
+
+def _closed(
+    video: VideoFacts | None,
+    tracks: dict[int, Track],
+    audio: tuple[AudioFacts, ...],
+    text: tuple[TextFacts, ...],
+    notes: list[str],
+) -> tuple[TextFacts, ...]:
+    """Closed captions in the picture that is published."""
+    data = tracks[video.index].captions if video else None
+    if not video or not data:
+        return ()
+    spoken = next((track.language for track in audio if track.default), audio[0].language if audio else "und")
+    room = MAX_CUES - sum(len(t.cues) for t in text), MAX_CUE_TEXT - sum(len(cue[2]) for t in text for cue in t.cues)
+    return closed.captions(data, video, spoken, room, notes)
 
 
 def _text(stream: SubtitleStream, track: Track | None, notes: list[str]) -> TextFacts | None:

@@ -11,6 +11,7 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.subtitles.stream import SubtitleStream
 
+from packager.a53 import CODECS, GLANCE, HEAD, CaptionData
 from packager.errors import SourceRefused
 from packager.gops import Gops
 
@@ -31,6 +32,7 @@ class Track:
         self.cues: list[tuple[float, float, str]] = []
         self.text = 0  # characters in them
         self.gops = Gops(context.extradata) if context and context.name == "h264" else None
+        self.captions = CaptionData(context.name) if context and context.name in CODECS else None
 
     def reach(self, stamp: int, duration: int | None) -> None:
         """A packet shown at `stamp`: it may be the last."""
@@ -76,6 +78,9 @@ def _note(tracks: dict[int, Track], packet: av.Packet[Any]) -> None:
     if isinstance(packet.stream, SubtitleStream):
         _hear(tracks, track, packet)
         return
+    if track.captions:
+        near = HEAD if packet.is_keyframe or track.captions.present else GLANCE
+        track.captions.look(stamp, bytes(memoryview(packet)[:near]))
     track.pts.append(stamp)
     if packet.is_keyframe:
         track.keys.append(stamp)
