@@ -281,6 +281,7 @@ def options(rung: Rung) -> dict[str, str]:
         "crf": str(rung.crf),
         "maxrate": f"{rung.maxrate_kbps}k",
         "bufsize": f"{rung.bufsize_kbps}k",
+        "a53cc": "0",  # closed captions are a rendition of their own, and the playlists say that the picture has none
         "forced-idr": "1",  # our I frames are IDR frames: a segment must start with one
         "x264-params": X264,
     }

@@ -16,7 +16,7 @@ import av
 import av.error
 from av.video.stream import VideoStream
 
-from packager import fmp4, h264
+from packager import a53, fmp4, h264
 from packager.child import Emitter
 from packager.errors import EncodeFailed
 from packager.gops import Header
@@ -132,7 +132,7 @@ def _timed(path: str, plan: VideoPlan, seek: int | None, back_s: int) -> Iterato
 
 
 def _picture(slot: int, packet: bytes, header: Header) -> Picture:
-    """An access unit with lengths of four bytes."""
+    """An access unit with lengths of four bytes, and without closed captions: the playlists say that there are none."""
     parts: list[bytes] = []
     key = False
     try:
@@ -141,8 +141,9 @@ def _picture(slot: int, packet: bytes, header: Header) -> Picture:
             key |= kind == h264.IDR
             if header.differs(unit):
                 raise impassable("its coding parameters change on the way")
-            if kind not in LEFT_OUT:
-                parts += (len(unit).to_bytes(4, "big"), unit)
+            kept = a53.without_captions(unit) if kind == h264.SEI else unit
+            if kept and kind not in LEFT_OUT:
+                parts += (len(kept).to_bytes(4, "big"), kept)
     except ValueError as error:
         raise impassable("some of its frames are damaged") from error
     return Picture(slot, b"".join(parts), key)
