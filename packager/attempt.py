@@ -13,6 +13,7 @@ from types import TracebackType
 
 from packager import fmp4
 from packager.index import ChunkIndex, IFrame, SegmentEntry
+from packager.loudness import Loudness
 from packager.sandbox import Message, nonsense
 from storage.base import ObjectExists, ObjectStore, StorageError
 
@@ -70,6 +71,7 @@ class Attempt:
         self._name = secrets.token_hex(4)
         self._inits: dict[str, tuple[str, int, str]] = {}
         self._segments: dict[Place, list[SegmentEntry]] = {}
+        self._loudness: dict[Place, Loudness] = {}
         self._pool = ThreadPoolExecutor(PARALLEL_PUTS, thread_name_prefix="put")
         self._waiting: list[Future[None]] = []
 
@@ -118,6 +120,8 @@ class Attempt:
         digest = hashlib.sha256(data).hexdigest()
         entry = SegmentEntry(uri, number, start, duration, len(data), digest, frames)
         self._segments.setdefault(place, []).append(entry)
+        if heard := fields.get("loudness"):
+            self._loudness[place] = Loudness.from_fields(heard)
         self._put(f"{rendition}/{uri}", data, "video/iso.segment")
         if number == self._spans[rendition][chunk][-1]:
             self._commit(place)
@@ -136,10 +140,10 @@ class Attempt:
             self._waiting.pop(0).result()
         rendition, chunk = place
         init, timescale, codecs = self._inits[rendition]
-        segments = self._segments[place]
+        segments, heard = self._segments[place], self._loudness.get(place)
         if [entry.number for entry in segments] != list(self._spans[rendition][chunk]):
             raise ValueError("segments out of order")
-        mine = ChunkIndex(rendition, chunk, self._name, init, timescale, codecs, tuple(segments))
+        mine = ChunkIndex(rendition, chunk, self._name, init, timescale, codecs, tuple(segments), heard)
         # From here the index may stand even if the answer is lost: an error must leave what it names.
         del self._segments[place]
         index = self._standing(mine)

@@ -1,7 +1,8 @@
 """Encode one audio track whole, at each of its bit rates, from one decode. Runs in the child.
 
 Chunked audio clicks at the seams, so a track is one continuous encode. One filter chain mixes what was decoded to stereo, a second lays the
-samples onto [0, D): late or missing sound becomes silence, gaps in the time stamps are filled, a long tail is cut.
+samples onto [0, D): late or missing sound becomes silence, gaps in the time stamps are filled, a long tail is cut. The second also applies the
+track's one gain, which is measured before the encode begins, and measures what came of it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
 
@@ -19,8 +21,9 @@ from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.filter import Graph
 
-from packager import fmp4
+from packager import fmp4, listen, loudness, stereo
 from packager.child import Emitter
+from packager.loudness import Loudness
 from packager.plan import AAC_FRAME, AUDIO_RATE, AudioPlan, Plan
 from packager.source import decoded, open_source, packets
 
@@ -31,7 +34,9 @@ def run(request: dict[str, Any], emit: Emitter) -> None:
     """Request: path, plan (JSON), track (name), rates (rendition names). Emits `init`, `segment` and `progress` messages, then `done`."""
     plan = next(track for track in Plan.from_json(request["plan"]).audio if track.name == request["track"])
     encoders = [RateEncoder(plan, kbps, emit) for kbps in plan.kbps if plan.rendition(kbps) in request["rates"]]
-    source = Decoded(request["path"], plan, emit.alive)
+    measured = listen.measure(request["path"], plan, emit.alive) if plan.loudness is not None else None
+    gain = loudness.gain(measured, plan.loudness) if plan.loudness is not None else 0.0
+    source = Decoded(request["path"], plan, gain, emit.alive)
     reported = time.monotonic()
     for count, frame in enumerate(source.frames()):
         for encoder in encoders:
@@ -39,44 +44,39 @@ def run(request: dict[str, Any], emit: Emitter) -> None:
         if time.monotonic() - reported > PROGRESS_S:
             reported = time.monotonic()
             emit("progress", frames=count)
+    heard = Loudness(measured, gain, loudness.lufs(source.answer)) if plan.loudness is not None else None
     for encoder in encoders:
-        encoder.finish()
+        encoder.finish(heard)
     emit("done", damaged=source.damaged)
 
 
 class Decoded:
-    """Stereo frames of 1024 samples at 48 kHz, exactly `plan.frames` of them."""
+    """Stereo frames of 1024 samples at 48 kHz, exactly `plan.frames` of them, `gain` decibels louder than the source."""
 
-    def __init__(self, path: str, plan: AudioPlan, alive: Callable[[], None]) -> None:
-        self._path, self._plan, self._alive = path, plan, alive
+    def __init__(self, path: str, plan: AudioPlan, gain: float, alive: Callable[[], None]) -> None:
+        self._path, self._plan, self._gain, self._alive = path, plan, gain, alive
         self.damaged = 0
+        self.answer: str | None = None  # of the meter, about all frames so far
 
     def frames(self) -> Iterator[Any]:
-        timeline = _timeline(self._plan.frames * AAC_FRAME)
+        for frame in self._laid():
+            self.answer = frame.metadata.get(listen.INTEGRATED, self.answer)
+            yield frame
+
+    def _laid(self) -> Iterator[Any]:
+        timeline = _timeline(self._plan.frames * AAC_FRAME, self._gain)
         with contextlib.suppress(av.error.EOFError):  # it has all it wants; what follows is sound after the film's end
             for frame in self._stereo():
                 timeline.push(frame)
-                yield from _pull(timeline)
+                yield from stereo.pull(timeline)
             timeline.push(None)
-        yield from _pull(timeline)
+        yield from stereo.pull(timeline)
 
     def _stereo(self) -> Iterator[Any]:
-        """Decoded frames mixed to stereo; broadcasts change their channels in mid-stream, so each layout gets a mixer of its own."""
-        mixer: Graph | None = None
-        shape: tuple[int, str, str] | None = None
-        for frame in self._decode():
-            if shape != (frame.sample_rate, frame.format.name, frame.layout.name):
-                if mixer:
-                    mixer.push(None)
-                    yield from _pull(mixer)
-                shape, mixer = (frame.sample_rate, frame.format.name, frame.layout.name), _mixer(frame)
-            assert mixer
-            mixer.push(frame)
-            yield from _pull(mixer)
-        if mixer:
-            mixer.push(None)
-            yield from _pull(mixer)
-        else:  # nothing could be decoded after all: silence keeps the promise of the plan
+        frame = None
+        for frame in stereo.mixed(self._decode()):
+            yield frame
+        if frame is None:  # nothing could be decoded after all: silence keeps the promise of the plan
             yield _silence()
 
     def _decode(self) -> Iterator[Any]:
@@ -94,41 +94,20 @@ class Decoded:
                         yield frame
 
 
-def _mixer(frame: Any) -> Graph:
-    """From one source layout to 48 kHz stereo."""
-    time_base = Fraction(frame.time_base)
-    graph = Graph()
-    source = graph.add_abuffer(
-        sample_rate=frame.sample_rate, format=frame.format.name, layout=frame.layout.name, time_base=time_base
-    )
-    stereo = f"sample_fmts=fltp:sample_rates={AUDIO_RATE}:channel_layouts=stereo"
-    chain = [*_mix(frame.layout.nb_channels), ("aformat", stereo), ("asettb", f"1/{AUDIO_RATE}")]
-    graph.link_nodes(source, *(graph.add(*node) for node in chain), graph.add("abuffersink")).configure()
-    return graph
-
-
-def _mix(channels: int) -> list[tuple[str, str]]:
-    """FFmpeg's own mix would make mono 3 dB quieter, and let surround clip where its channels add up."""
-    if channels == 1:
-        return [("pan", "stereo|c0=c0|c1=c0")]
-    if channels == 2:
-        return []
-    return [("aformat", "sample_fmts=fltp:channel_layouts=stereo"), ("alimiter", "limit=0.89:level=false:latency=true")]
-
-
-def _timeline(total: int) -> Graph:
-    """Lays stereo samples onto [0, total)."""
-    graph = Graph()
-    graph.link_nodes(
-        graph.add_abuffer(sample_rate=AUDIO_RATE, format="fltp", layout="stereo", time_base=Fraction(1, AUDIO_RATE)),
+def _timeline(total: int, gain: float) -> Graph:
+    """Lays stereo samples onto [0, total), with their gain, and measures them."""
+    plain = f"sample_fmts=fltp:sample_rates={AUDIO_RATE}"
+    return stereo.graph(
         # async keeps sample count and time stamps together: it fills gaps and trims overlaps over 20 ms, and pads a late start.
-        graph.add("aresample", f"{AUDIO_RATE}:async=1:min_hard_comp=0.02:first_pts=0"),
-        graph.add("apad", f"whole_len={total}"),
-        graph.add("atrim", f"end_sample={total}"),
-        graph.add("asetnsamples", f"{AAC_FRAME}"),
-        graph.add("abuffersink"),
-    ).configure()
-    return graph
+        ("aresample", f"{AUDIO_RATE}:async=1:min_hard_comp=0.02:first_pts=0"),
+        *loudness.filters(gain),
+        ("aformat", plain),
+        ("apad", f"whole_len={total}"),
+        ("atrim", f"end_sample={total}"),
+        listen.METER,
+        ("aformat", plain),
+        ("asetnsamples", f"{AAC_FRAME}"),
+    )
 
 
 def _silence() -> Any:
@@ -137,14 +116,6 @@ def _silence() -> Any:
         plane.update(bytes(plane.buffer_size))
     frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, 0, Fraction(1, AUDIO_RATE)
     return frame
-
-
-def _pull(graph: Graph) -> Iterator[Any]:
-    while True:
-        try:
-            yield graph.pull()
-        except (av.error.BlockingIOError, av.error.EOFError):
-            return
 
 
 class RateEncoder:
@@ -163,10 +134,10 @@ class RateEncoder:
         self._given += 1
         self._take(self._codec.encode(frame))
 
-    def finish(self) -> None:
+    def finish(self, heard: Loudness | None) -> None:
         self._take(self._codec.encode(None))
         if self._samples:
-            self._close()
+            self._close(loudness=asdict(heard) if heard else None)
 
     def _take(self, packets: list[av.Packet[Any]]) -> None:
         for packet in packets:
@@ -177,12 +148,12 @@ class RateEncoder:
                 self._close()
             self._samples.append(fmp4.Sample(bytes(packet), AAC_FRAME, 0, True))
 
-    def _close(self) -> None:
+    def _close(self, **more: Any) -> None:
         start = self._sent * AAC_FRAME
         data, _ = fmp4.segment([fmp4.fragment(self._number + 1, start, self._samples)])
         self._emit(
             "segment", data, rendition=self._plan.rendition(self._kbps), number=self._number, start=start,
-            duration=len(self._samples) * AAC_FRAME, iframes=[],
+            duration=len(self._samples) * AAC_FRAME, iframes=[], **more,
         )  # fmt: skip
         self._sent += len(self._samples)
         self._number += 1

@@ -10,6 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from packager.loudness import Loudness
+
 
 @dataclass(frozen=True, slots=True)
 class IFrame:
@@ -35,7 +37,7 @@ class SegmentEntry:
 
 @dataclass(frozen=True, slots=True)
 class ChunkIndex:
-    """What one winning attempt at one chunk of one rendition left in storage."""
+    """What one winning attempt at one chunk of one rendition left in storage; the last chunk of sound tells its loudness."""
 
     rendition: str
     chunk: int
@@ -44,6 +46,7 @@ class ChunkIndex:
     timescale: int
     codecs: str
     segments: tuple[SegmentEntry, ...]
+    loudness: Loudness | None = None
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True).encode()
@@ -52,6 +55,8 @@ class ChunkIndex:
     def from_json(cls, data: bytes) -> ChunkIndex:
         fields: dict[str, Any] = json.loads(data)
         fields["segments"] = tuple(_segment(entry) for entry in fields["segments"])
+        if found := fields.get("loudness"):
+            fields["loudness"] = Loudness.from_fields(found)
         return cls(**fields)
 
 

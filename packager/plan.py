@@ -13,7 +13,7 @@ from math import ceil
 
 from pydantic import TypeAdapter
 
-from packager import ladder, passthrough, timeline
+from packager import ladder, loudness, passthrough, timeline
 from packager.facts import AudioFacts, Colour, SourceFacts, VideoFacts
 from packager.ladder import Rung, Step
 from packager.passthrough import Passed
@@ -29,7 +29,8 @@ LONGEST_TRIM_S = Fraction(1, 20)  # of sound before the first frame: mostly an e
 class Options:
     """What a caller may choose. `max_short_side` in pixels; `segments_per_chunk` segments of 6 s are the unit that is never repeated.
 
-    `ladder` takes the place of the reference ladder. `passthrough`: the source's own packets may be the top rendition.
+    `ladder` takes the place of the reference ladder. `passthrough`: the source's own packets may be the top rendition. `loudness` in LUFS is what
+    each audio track is brought near (see loudness.py); None leaves it as it is.
     """
 
     max_short_side: int = 1080
@@ -37,6 +38,7 @@ class Options:
     audio_kbps: tuple[int, ...] = (128, 48)
     ladder: tuple[Step, ...] = ()
     passthrough: bool = True
+    loudness: float | None = loudness.TARGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,10 @@ class VideoPlan:
 
 @dataclass(frozen=True, slots=True)
 class AudioPlan:
-    """One track, encoded whole: `frames` AAC frames of 1024 samples at 48 kHz stereo; `cuts` are the frames that start a segment."""
+    """One track, encoded whole: `frames` AAC frames of 1024 samples at 48 kHz stereo; `cuts` are the frames that start a segment.
+
+    `heard` is where the film has this sound, in seconds on the source's clock; `loudness` the target in LUFS.
+    """
 
     name: str
     index: int
@@ -73,6 +78,8 @@ class AudioPlan:
     frames: int
     cuts: tuple[int, ...]
     kbps: tuple[int, ...]
+    heard: tuple[Fraction, Fraction]
+    loudness: float | None
 
     def rendition(self, kbps: int) -> str:
         return f"{self.name}-{kbps}k"
@@ -259,9 +266,17 @@ def _audio(
         if track.channels > 2:
             notes.append(f"Audio track {track.index} has {track.channels} channels; it was mixed down to stereo.")
     return tuple(
-        AudioPlan(f"a{n}", t.index, origin, t.language, t.title, t.index == default, frames, cuts, options.audio_kbps)
+        AudioPlan(
+            f"a{n}", t.index, origin, t.language, t.title, t.index == default, frames, cuts, options.audio_kbps,
+            _heard(t, origin, origin + duration), options.loudness,
+        )
         for n, t in enumerate(tracks, 1)
-    )
+    )  # fmt: skip
+
+
+def _heard(track: AudioFacts, start: Fraction, end: Fraction) -> tuple[Fraction, Fraction]:
+    first = min(max(track.start, start), end)
+    return first, max(first, min(track.end, end))
 
 
 def _cuts(video: VideoPlan | None, duration: Fraction) -> list[int]:

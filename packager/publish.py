@@ -14,7 +14,7 @@ from fractions import Fraction
 from itertools import count
 from typing import Any
 
-from packager import captions, playlist, renditions
+from packager import captions, loudness, playlist, renditions
 from packager.attempt import IMMUTABLE, PARALLEL_PUTS, index_key
 from packager.facts import SourceFacts, TextFacts
 from packager.index import ChunkIndex, SegmentEntry
@@ -71,7 +71,8 @@ def publish(store: ObjectStore, prefix: str, plan: Plan, facts: SourceFacts, dam
     texts = _texts(store, prefix, plan, facts)
     for rendition in videos:
         _put(store, f"{prefix}/{rendition.folder}/iframes.m3u8", playlist.iframe_playlist(rendition, target))
-    package = _package(prefix, plan, facts, damaged, poster, [*videos, *audios, *texts])
+    notes = [*plan.notes, *_heard(plan, whole), *_lost(plan, facts, damaged, poster)]
+    package = _package(prefix, plan, facts, notes, poster, [*videos, *audios, *texts])
     store.put(
         f"{prefix}/report.json",
         json.dumps(package.report, indent=1, ensure_ascii=False).encode(),
@@ -122,14 +123,24 @@ def _text(
     return rendition
 
 
-def _package(
-    prefix: str, plan: Plan, facts: SourceFacts, damaged: int, poster: bool, made: list[MediaRendition]
-) -> Package:
-    published = tuple(_facts(rendition) for rendition in made)
-    notes = [*plan.notes, *([f"{damaged} damaged packets of the source were left out."] if damaged else [])]
+def _heard(plan: Plan, whole: dict[str, ChunkIndex]) -> list[str]:
+    """What was done to the loudness of each track; it is the same in all its rates."""
+    found = [(track.index, whole[track.rendition(track.kbps[0])].loudness) for track in plan.audio]
+    return [loudness.sentence(index, known) for index, known in found if known]
+
+
+def _lost(plan: Plan, facts: SourceFacts, damaged: int, poster: bool) -> list[str]:
+    notes = [f"{damaged} damaged packets of the source were left out."] if damaged else []
     notes += ["No poster could be made."] if not poster and (plan.video or plan.cover is not None) else []
     if left := len(facts.text) - len(_taken(facts)):
         notes.append(f"{left} of {len(facts.text)} subtitle tracks were left out: {MAX_TEXTS} are the most.")
+    return notes
+
+
+def _package(
+    prefix: str, plan: Plan, facts: SourceFacts, notes: list[str], poster: bool, made: list[MediaRendition]
+) -> Package:
+    published = tuple(_facts(rendition) for rendition in made)
     report = {
         "version": plan.version,
         "source": {

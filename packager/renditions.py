@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from packager.errors import EncodeFailed
 from packager.index import ChunkIndex
@@ -43,7 +44,7 @@ def joined(indexes: Sequence[ChunkIndex]) -> ChunkIndex:
             detail = f"{first.rendition} has a hole before segment {entry.number}."
             raise EncodeFailed("hole", "A part of the film is missing", detail)
         expected += entry.duration
-    return ChunkIndex(first.rendition, 0, first.attempt, first.init, first.timescale, first.codecs, segments)
+    return replace(first, chunk=0, segments=segments, loudness=indexes[-1].loudness)
 
 
 def video(plan: VideoPlan, rung: Rung, index: ChunkIndex, stage: str = FINAL) -> MediaRendition:

@@ -60,10 +60,10 @@ def prepare_decoder(stream: VideoStream, threads: int = 0) -> None:
     context.options = {"max_pixels": str(MAX_PIXELS)}
 
 
-def packets(container: InputContainer, stream: VideoStream | AudioStream) -> Iterator[Packet[Any]]:
-    """A track's packets. What can't be read ends it, as the end of the file would: the probe has judged how much is there."""
+def packets(container: InputContainer, *streams: VideoStream | AudioStream) -> Iterator[Packet[Any]]:
+    """A track's packets, or all. What can't be read ends it, as the end of the file would: the probe has judged how much is there."""
     try:
-        yield from container.demux(stream)
+        yield from container.demux(*streams)
     except av.error.FFmpegError as error:
         _not_memory(error)
 

@@ -150,6 +150,8 @@ class Packager(Section):
     """Largest rendition by its short side in pixels; films are never upscaled."""
     segments_per_chunk: int = Field(default=5, ge=1)
     """Segments of 6 s in a chunk, the piece of work that is never done twice."""
+    loudness_lufs: float = Field(default=-18.0, ge=-40, le=0)
+    """Loudness in LUFS that one gain for the whole of a sound track brings it near; 0 leaves sound as it is."""
     memory_bytes: int = Field(default=12 << 30, ge=256 << 20)
     """Address space in bytes of the process that decodes uploads, which reserves far more than it uses."""
     stall_s: float = Field(default=120.0, gt=0)

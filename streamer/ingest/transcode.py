@@ -62,6 +62,7 @@ def _options(settings: config.Packager) -> Options:
     return Options(
         max_short_side=settings.max_short_side,
         segments_per_chunk=settings.segments_per_chunk,
+        loudness=settings.loudness_lufs or None,
     )
 
 

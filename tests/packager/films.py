@@ -34,7 +34,10 @@ LUMA = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Sound:
-    """One audio track: silence with beeps. `start` is its first stamp, `seconds` its length; beeps count from the film's zero."""
+    """One audio track: silence with beeps. `start` is its first stamp, `seconds` its length; beeps count from the film's zero.
+
+    `level` is the amplitude of beeps, in the middle third of the track `swell`.
+    """
 
     seconds: float = 3.0
     start: float = 0.0
@@ -43,6 +46,8 @@ class Sound:
     hertz: int = BEEP_HZ
     language: str = ""
     title: str = ""
+    level: float = 0.5
+    swell: float | None = None
 
 
 @dataclass(frozen=True)
@@ -249,7 +254,9 @@ def _beeping(out: Any, stream: Any, sound: Sound) -> Iterator[float]:
     channels = stream.codec_context.layout.nb_channels
     samples = np.arange(round(sound.seconds * RATE)) + round(sound.start * RATE)
     within = samples % round(BEEP_EVERY_S * RATE)
-    wave = np.where(within < float(BEEP_S * RATE), np.sin(within * (2 * np.pi * sound.hertz / RATE)) * 0.5, 0)
+    wave = np.where(within < float(BEEP_S * RATE), np.sin(within * (2 * np.pi * sound.hertz / RATE)) * sound.level, 0)
+    if sound.swell is not None:
+        wave[len(wave) // 3 : 2 * len(wave) // 3] *= sound.swell / sound.level
     step = stream.codec_context.frame_size or 1024
     for at in range(0, len(samples), step):
         part = wave[at : at + step]
@@ -262,6 +269,19 @@ def _beeping(out: Any, stream: Any, sound: Sound) -> Iterator[float]:
         out.mux(stream.encode(frame))
         yield float(samples[at]) / RATE
     out.mux(stream.encode(None))
+
+
+def recording(path: Path, wave: NDArray[np.float32], layout: str = "stereo") -> Path:
+    """Any wave, one row a channel, as a WAV file of float samples."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("pcm_f32le", rate=RATE, layout=layout)
+        for at in range(0, wave.shape[1], RATE):
+            interleaved = np.ascontiguousarray(wave[:, at : at + RATE].T, np.float32).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(interleaved, format="flt", layout=layout)
+            frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), at
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
 
 
 def _converted(frame: av.AudioFrame, name: str, layout: str) -> av.AudioFrame:

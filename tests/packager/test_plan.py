@@ -75,9 +75,10 @@ def test_other_options_and_other_sources_have_other_versions() -> None:
         made(facts).version,
         made(facts, max_short_side=360).version,
         made(facts, audio_kbps=(96,)).version,
+        made(facts, loudness=None).version,
         planning.make(facts, "1" * 64, Options()).version,
     }
-    assert len(versions) == 4
+    assert len(versions) == 5
 
 
 def test_more_segments_a_chunk_is_another_plan() -> None:
