@@ -1,7 +1,7 @@
 """How loud sound should be, and what one gain for the whole of a track can do about it: pure decisions.
 
-Loudness is ITU-R BS.1770's, gated, in LUFS. The target is AES TD1008's for video and speech on the internet, -18 LUFS: a telephone can play it
-loud enough, and nobody reaches for the volume between two films. One constant gain changes no dynamics. What it lifts over the ceiling, and only
+Loudness is ITU-R BS.1770's, gated, in LUFS. The target is AES TD1008's (2021) for speech and mixed programmes on the internet, -18 LUFS: a
+telephone can play it loud enough, and nobody reaches for the volume between two films. One constant gain changes no dynamics. What it lifts over the ceiling, and only
 that, a limiter catches. It looks at twice the sample rate, so peaks between samples are seen to a few tenths of a decibel. TD1008 asks for no
 more than -1 dBTP; the limiter holds -2, because AAC at our bit rates adds about one more.
 """
