@@ -13,6 +13,7 @@ from storage.base import (
     StorageDown,
     StorageError,
     StorageFull,
+    UploadBusy,
     UploadStore,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "StorageDown",
     "StorageError",
     "StorageFull",
+    "UploadBusy",
     "UploadStore",
     "open_store",
 ]

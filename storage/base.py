@@ -8,6 +8,7 @@ An object that is stored encoded says so in its name: `encoding="gzip"` goes wit
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -49,6 +50,12 @@ class OffsetMismatch(StorageError):
     def __init__(self, message: str, size: int) -> None:
         super().__init__(message)
         self.size = size
+
+
+class UploadBusy(StorageError):
+    """Somebody else is writing to this upload."""
+
+    code = "upload_busy"
 
 
 class StorageDown(StorageError):
@@ -132,15 +139,20 @@ class UploadStore(Protocol):
         """Begin an empty upload; ObjectExists when the id is taken."""
         ...
 
-    def append(self, id: str, offset: int, chunks: Iterable[bytes]) -> int:
-        """Add bytes at `offset`, which must be the present size, and return the new size.
+    def append(self, id: str, offset: int, chunks: Iterable[bytes], *, whole: bool = False) -> int:
+        """Add bytes at `offset`, which must be the present size, and return the new size; UploadBusy while another writes.
 
-        When `chunks` raises, what came before is kept and durable, and the error goes on to the caller.
+        When `chunks` raises, what came before is kept and durable, and the error goes on to the caller. With `whole`
+        nothing of this call is kept then, nor when the process dies in the middle of it.
         """
         ...
 
+    def hold(self, id: str) -> AbstractContextManager[int]:
+        """Bytes received so far, and nobody appends while the block lasts; UploadBusy or ObjectMissing."""
+        ...
+
     def size(self, id: str) -> int:
-        """Bytes received so far, or ObjectMissing."""
+        """What `hold` gives, let go at once."""
         ...
 
     def ids(self) -> Iterator[str]:

@@ -2,19 +2,26 @@
 
 What is answered is durable: the file is synced before an offset is returned and the folder before `create` returns.
 Bytes are handed to the disk in 1 MiB batches, because one write and one wake-up per network packet costs more than the
-copy. One writer at a time per upload: a second append meets OffsetMismatch or waits on the file's lock.
+copy. One writer at a time per upload, in all processes of the machine: the kernel locks the file and drops the lock
+with the process, so it is never left behind.
+
+An append that must stay whole or leave nothing first puts a mark beside the file, a symbolic link that points to the old size in
+digits: making one is a single step, so there is no half-written mark. Whoever takes the file next cuts it back to its mark.
 """
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from storage.base import KeyRefused, ObjectExists, ObjectMissing, OffsetMismatch, check_key
+from storage.base import KeyRefused, ObjectExists, ObjectMissing, OffsetMismatch, UploadBusy, check_key
 from storage.disk import disk_errors, make_folder, sync_folder
 
 _BATCH = 1 << 20
+_PATIENCE_S, _LOOK_S = 1.0, 0.02
+_MARK = "@whole"  # not the end of any id
 
 
 class LocalUploads:
@@ -33,34 +40,43 @@ class LocalUploads:
                 raise ObjectExists(id) from None
             sync_folder(self.root)
 
-    def append(self, id: str, offset: int, chunks: Iterable[bytes]) -> int:
+    def append(self, id: str, offset: int, chunks: Iterable[bytes], *, whole: bool = False) -> int:
         with self._open(id) as handle:
             size = os.fstat(handle).st_size
             if offset != size:
                 raise OffsetMismatch(f"{id} ends at byte {size}, not {offset}", size)
-            try:
-                _write_all(handle, chunks)
-            finally:
-                os.fdatasync(handle)
+            with self._all_or_nothing(id, handle) if whole else nullcontext():
+                try:
+                    _write_all(handle, chunks)
+                finally:
+                    os.fdatasync(handle)
             return os.fstat(handle).st_size
 
+    @contextmanager
+    def hold(self, id: str) -> Iterator[int]:
+        with self._open(id) as handle:
+            size = os.fstat(handle).st_size
+            os.fdatasync(handle)  # a killed process left bytes that only the kernel has
+            yield size
+
     def size(self, id: str) -> int:
-        try:
-            return self._path(id).stat().st_size
-        except FileNotFoundError:
-            raise ObjectMissing(id) from None
+        with self.hold(id) as size:
+            return size
 
     def ids(self) -> Iterator[str]:
         with disk_errors(f"upload folder {self.root}"):
-            yield from sorted(os.listdir(self.root))
+            yield from sorted(name for name in os.listdir(self.root) if not name.endswith(_MARK))
 
     def finish(self, id: str) -> Path:
-        self.size(id)
-        return self._path(id)
+        path = self._path(id)
+        if not path.is_file():
+            raise ObjectMissing(id)
+        return path
 
     def abort(self, id: str) -> None:
-        with disk_errors(id), suppress(FileNotFoundError):
-            self._path(id).unlink()
+        with disk_errors(id):
+            for path in (self._path(id), self._mark(id)):
+                path.unlink(missing_ok=True)
             sync_folder(self.root)
 
     def _path(self, id: str) -> Path:
@@ -68,19 +84,56 @@ class LocalUploads:
             raise KeyRefused(f"not an upload id: {id[:80]!r}")
         return self.root / id
 
+    def _mark(self, id: str) -> Path:
+        return self.root / f"{id}{_MARK}"
+
     @contextmanager
     def _open(self, id: str) -> Iterator[int]:
-        """A locked handle at the end of the file. The kernel drops the lock with the process, so it is never left behind."""
+        """A locked handle at the end of the file."""
         with disk_errors(id):
             try:
                 handle = os.open(self._path(id), os.O_WRONLY | os.O_APPEND)
             except FileNotFoundError:
                 raise ObjectMissing(id) from None
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                _lock(handle, id)
+                self._cut_back(id, handle)
                 yield handle
             finally:
                 os.close(handle)
+
+    @contextmanager
+    def _all_or_nothing(self, id: str, handle: int) -> Iterator[None]:
+        os.symlink(str(os.fstat(handle).st_size), self._mark(id))
+        sync_folder(self.root)
+        try:
+            yield
+        except BaseException:
+            self._cut_back(id, handle)
+            raise
+        self._unmark(id)
+
+    def _cut_back(self, id: str, handle: int) -> None:
+        with suppress(FileNotFoundError):
+            os.ftruncate(handle, int(os.readlink(self._mark(id))))
+            os.fdatasync(handle)
+            self._unmark(id)
+
+    def _unmark(self, id: str) -> None:
+        self._mark(id).unlink(missing_ok=True)
+        sync_folder(self.root)
+
+
+def _lock(handle: int, id: str) -> None:
+    """Wait a moment for a writer that is just leaving, such as one whose client vanished."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise UploadBusy(f"somebody else is writing to {id}") from None
+            time.sleep(_LOOK_S)
 
 
 def _write_all(handle: int, chunks: Iterable[bytes]) -> None:

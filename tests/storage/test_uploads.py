@@ -2,18 +2,22 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from storage import KeyRefused, ObjectExists, ObjectMissing, OffsetMismatch, StorageFull, UploadStore
+from storage import KeyRefused, ObjectExists, ObjectMissing, OffsetMismatch, StorageFull, UploadBusy, UploadStore
 from storage.uploads import LocalUploads
+from tests.servers import ROOT
 
 
 @pytest.fixture
-def uploads(tmp_path: Path) -> UploadStore:
+def uploads(tmp_path: Path) -> LocalUploads:
     store = LocalUploads(tmp_path / "uploads")
     store.create("upl_1")
     return store
@@ -101,6 +105,51 @@ def test_of_two_appends_at_one_offset_one_is_refused(uploads: UploadStore) -> No
         thread.join()
     assert sorted(results) == ["refused at 4", "stored 4"]
     assert uploads.finish("upl_1").read_bytes() in (b"aaaa", b"bbbb")
+
+
+def test_an_append_that_must_be_whole_keeps_all_or_nothing(uploads: UploadStore) -> None:
+    def refused() -> Iterator[bytes]:
+        yield b"x" * (3 << 20)
+        raise ValueError("not what was announced")
+
+    uploads.append("upl_1", 0, [b"12345"])
+    with pytest.raises(ValueError, match="announced"):
+        uploads.append("upl_1", 5, refused(), whole=True)
+    assert uploads.size("upl_1") == 5
+    assert uploads.append("upl_1", 5, [b"67"], whole=True) == 7
+    assert uploads.finish("upl_1").read_bytes() == b"1234567"
+    assert list(uploads.ids()) == ["upl_1"]
+
+
+@pytest.mark.parametrize(("whole", "left"), [(False, 5 + (2 << 20)), (True, 5)])
+def test_a_writer_that_is_killed_leaves_no_lock_and_only_what_counts(
+    uploads: LocalUploads, whole: bool, left: int
+) -> None:
+    uploads.append("upl_1", 0, [b"12345"])
+    script = f"""if True:
+        import os, signal
+        from pathlib import Path
+        from storage.uploads import LocalUploads
+        def chunks():
+            yield b"x" * (2 << 20)
+            os.kill(os.getpid(), signal.SIGKILL)
+        LocalUploads(Path({str(uploads.root)!r})).append("upl_1", 5, chunks(), whole={whole})
+    """
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    assert list(uploads.ids()) == ["upl_1"]
+    assert uploads.size("upl_1") == left
+    assert uploads.append("upl_1", left, [b"on"]) == left + 2
+
+
+def test_nobody_writes_to_an_upload_that_somebody_holds(uploads: UploadStore) -> None:
+    uploads.append("upl_1", 0, [b"12345"])
+    with uploads.hold("upl_1") as size:
+        assert size == 5
+        for use in (lambda: uploads.append("upl_1", 5, [b"x"]), lambda: uploads.size("upl_1")):
+            with pytest.raises(UploadBusy):
+                use()
+    assert uploads.append("upl_1", 5, [b"x"]) == 6
 
 
 def test_an_aborted_upload_is_gone(uploads: UploadStore) -> None:
