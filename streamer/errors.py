@@ -84,6 +84,21 @@ class Conflict(Problem):
     status, default_code, title = 409, "conflict", "The present state does not allow this"
 
 
+class Gone(Problem):
+    """It was here and will not be again."""
+
+    status, default_code, title = 410, "gone", "This is no longer here"
+
+
+class Locked(Problem):
+    """Somebody else is at it; the same request may work as soon as they are done."""
+
+    status, default_code, title = 423, "locked", "Somebody else is writing to this"
+
+    def __init__(self, detail: str = "", *, code: str | None = None, retry_after_s: int = 1) -> None:
+        super().__init__(detail, code=code, headers={"Retry-After": str(retry_after_s)})
+
+
 class TooLarge(Problem):
     """The body is over the limit."""
 

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
-from storage import StorageDown, StorageFull
-from streamer.errors import Forbidden, Invalid, NotFound, Problem, StorageExhausted, TooLarge, Unavailable
+from storage import StorageDown, StorageFull, UploadBusy
+from streamer.errors import Forbidden, Invalid, Locked, NotFound, Problem, StorageExhausted, TooLarge, Unavailable
 
 ErrorPage = Callable[[Request, Problem], Response]
 """Renders a refusal as HTML; `create_app` keeps it at `app.state.error_page`."""
@@ -83,6 +83,8 @@ def of(error: Exception) -> Problem:
         return Unavailable("The storage does not answer; try again in a moment.", code="storage_unavailable")
     if isinstance(error, StorageFull):
         return StorageExhausted("There is no room left on the server.")
+    if isinstance(error, UploadBusy):
+        return Locked("Another request is sending to this upload; wait for it or end it, then ask for the offset again.")
     return Problem()
 
 
@@ -95,6 +97,7 @@ _HANDLED: tuple[type[Exception], ...] = (
     RedisError,
     StorageDown,
     StorageFull,
+    UploadBusy,
 )
 
 

@@ -1,16 +1,16 @@
 """Uploads over HTTP: the file is the body of one POST.
 
-`POST /uploads?filename=…&title=…&policy=private|public` answers 201 when the bytes are durable and the film is queued. It can't be resumed.
+`POST /uploads?filename=…&title=…&policy=private|public` answers 201 when the bytes are durable and the film is queued. It can't be resumed;
+`streamer.ingest.tus` can.
 """
 
 import asyncio
-import time
 from contextlib import aclosing
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -22,15 +22,12 @@ from streamer.catalog import documents
 from streamer.catalog.tables import Policy
 from streamer.errors import Invalid, NotFound, Problem
 from streamer.ingest import uploads
-from streamer.ingest.stream import Receiver
+from streamer.ingest.stream import UNLIMITED, linger, receiver
 from streamer.ingest.tables import Upload
 from streamer.ingest.uploads import Received, Wanted
 from streamer.jobs import api as jobs_api
 from streamer.problems import of as problem_of
 from streamer.services import Services
-
-_UNLIMITED = 1 << 62  # the endpoint holds the configured limit, with a sentence that names it
-_LINGER_S, _LINGER_BYTES = 2.0, 64 << 20
 
 
 async def create_upload(request: Request) -> Response:
@@ -42,7 +39,7 @@ async def create_upload(request: Request) -> Response:
         done = await _take(request, services, upload, what)
     except (Problem, StorageError) as error:
         problem = problem_of(error)
-        await _linger(request)
+        await linger(request)
         problem.headers["Connection"] = "close"  # the rest of the body was not read
         raise problem from error
     document = await run_in_threadpool(_document, services, done)
@@ -63,24 +60,11 @@ async def _take(request: Request, services: Services, upload: Upload, what: Want
     idle_s = services.config.ingest.idle_timeout_s
     try:
         async with aclosing(request.stream()) as pieces:
-            sha256 = await _receiver().receive(pieces, partial(uploads.receive, services, upload), idle_s)
+            sha256 = await receiver().receive(pieces, partial(uploads.receive, services, upload), idle_s)
         return await run_in_threadpool(uploads.complete, services, upload, what, sha256)
     except BaseException as error:
         await asyncio.shield(run_in_threadpool(uploads.fail, services, upload, error))
         raise
-
-
-async def _linger(request: Request) -> None:
-    """Read on a little: a client that is still sending when the connection closes often never sees the answer."""
-    left, until = _LINGER_BYTES, time.monotonic() + _LINGER_S
-    try:
-        async with asyncio.timeout(_LINGER_S):
-            async for piece in request.stream():
-                left -= len(piece)
-                if left < 0 or time.monotonic() > until:
-                    return
-    except (TimeoutError, ClientDisconnect, RuntimeError):
-        return
 
 
 def _wanted(request: Request, services: Services) -> Wanted:
@@ -88,18 +72,9 @@ def _wanted(request: Request, services: Services) -> Wanted:
     if headers.get("content-type", "").startswith(("multipart/", "application/x-www-form-urlencoded")):
         raise Invalid("Send the file itself as the body, not a form: curl --data-binary @film.mp4 …", code="form_body")
     return uploads.wanted(
-        query.get("filename", ""), query.get("title"), _policy(query.get("policy", Policy.PRIVATE)), _size(headers.get("content-length")),
+        query.get("filename", ""), query.get("title"), uploads.policy(query.get("policy", Policy.PRIVATE)), _size(headers.get("content-length")),
         services.config.ingest,
     )  # fmt: skip
-
-
-def _policy(text: str) -> Policy:
-    try:
-        return Policy(text)
-    except ValueError:
-        raise Invalid(
-            "policy must be private or public.", errors=[{"pointer": "/policy", "detail": text[:40]}]
-        ) from None
 
 
 def _size(text: str | None) -> int | None:
@@ -127,18 +102,12 @@ def _upload(row: Upload) -> dict[str, Any]:
     }
 
 
-@cache
-def _receiver() -> Receiver:
-    """One per process, since the limit is the process's."""
-    return Receiver()
-
-
 def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
 
 routes = [
-    Route("/uploads", create_upload, methods=["POST"], max_body_size=_UNLIMITED),
+    Route("/uploads", create_upload, methods=["POST"], max_body_size=UNLIMITED),
     Route("/uploads/{id}", read_upload),
 ]

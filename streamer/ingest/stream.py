@@ -2,14 +2,20 @@
 
 The event loop gathers pieces into batches of 1 MiB and hands them over; two may wait. A slow disk thus slows the sender,
 a slow sender costs a sleeping thread, and a sender that is silent for too long is let go.
+
+    size = await receiver().receive(request.stream(), write, idle_s)    # write(batches) runs in the thread
+    await linger(request)                                               # before a refusal of a request with a body
 """
 
 import asyncio
 import queue
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
+
+from starlette.requests import ClientDisconnect, Request
 
 from streamer.errors import Problem, Unavailable
 
@@ -18,8 +24,13 @@ T = TypeVar("T")
 AT_ONCE = 64
 """Uploads a web process takes at a time; each has a thread, so that uploads never take the threads of other requests."""
 
+UNLIMITED = 1 << 62
+"""`max_body_size` of routes that take films: their endpoints hold the configured limit, with a sentence that names it."""
+
 _BATCH = 1 << 20
 _WAITING = 2
+_LINGER_S, _LINGER_BYTES = 2.0, 64 << 20
+_ADVICE = "Send the file again, or the rest of it if the upload can be resumed."
 
 
 class TooSlow(Problem):
@@ -43,6 +54,25 @@ class Receiver:
             return await _receive(pieces, write, idle_s)
         finally:
             self._active -= 1
+
+
+@cache
+def receiver() -> Receiver:
+    """The process's own, since the limit is the process's."""
+    return Receiver()
+
+
+async def linger(request: Request) -> None:
+    """Read on a little: a client that is still sending when the connection closes often never sees the answer."""
+    left, until = _LINGER_BYTES, time.monotonic() + _LINGER_S
+    try:
+        async with asyncio.timeout(_LINGER_S):
+            async for piece in request.stream():
+                left -= len(piece)
+                if left < 0 or time.monotonic() > until:
+                    return
+    except (TimeoutError, ClientDisconnect, RuntimeError):
+        return
 
 
 async def _receive(pieces: AsyncIterator[bytes], write: Callable[[Iterator[bytes]], T], idle_s: float) -> T:
@@ -75,7 +105,7 @@ async def _batches(pieces: AsyncIterator[bytes], idle_s: float) -> AsyncIterator
             async with asyncio.timeout(idle_s):
                 piece = await anext(pieces, None)
         except TimeoutError:
-            raise TooSlow(f"Nothing arrived for {idle_s:g} seconds. Nothing was kept; send the file again.") from None
+            raise TooSlow(f"Nothing arrived for {idle_s:g} seconds, so the connection was ended. {_ADVICE}") from None
         if piece is None:
             break
         gathered.append(piece)

@@ -65,9 +65,26 @@ def wanted(filename: str, title: str | None, policy: Policy, size: int | None, s
     return Wanted(name, names.title(title) if title else names.title_of(name), policy, size)
 
 
+def policy(text: str) -> Policy:
+    """Who may watch, as the client says it."""
+    try:
+        return Policy(text)
+    except ValueError:
+        raise Invalid(
+            "policy must be private or public.", errors=[{"pointer": "/policy", "detail": text[:40]}]
+        ) from None
+
+
 def begin(services: Services, user_id: str, what: Wanted) -> Upload:
     """A row and an empty file. StorageExhausted when the disk would run full."""
-    _check_room(services, what.size or 0)
+    check_room(services, what.size or 0)
+    upload = db.retrying(services, lambda s: add(s, user_id, what))
+    services.uploads.create(upload.id)
+    return upload
+
+
+def add(s: Session, user_id: str, what: Wanted) -> Upload:
+    """The row of an upload that begins."""
     upload_id, asset_id = ids.new("upl"), ids.new("ast")
     upload = Upload(
         id=upload_id,
@@ -80,14 +97,9 @@ def begin(services: Services, user_id: str, what: Wanted) -> Upload:
         created_at=db.now(),
         updated_at=database_now(),
     )
-
-    def insert(s: Session) -> None:
-        s.add(upload)
-        s.flush()
-        s.refresh(upload)
-
-    db.retrying(services, insert)
-    services.uploads.create(upload_id)
+    s.add(upload)
+    s.flush()
+    s.refresh(upload)
     return upload
 
 
@@ -108,13 +120,41 @@ def complete(services: Services, upload: Upload, what: Wanted, sha256: str) -> R
     path = services.uploads.finish(upload.id)
     services.store.put(upload.source_key, path, type="application/octet-stream")
     source = versions.Source(upload.source_key, upload.filename, upload.received, sha256)
-    done = db.retrying(services, lambda s: _enter(s, services, upload, what, source))
+    done = db.retrying(services, lambda s: enter(s, services, upload, what, source))
     queues.dispatch(services, [done.job])
-    try:
-        services.uploads.abort(upload.id)
-    except StorageError as error:
-        log.warning("received file not removed", upload=upload.id, error=str(error))
+    drop(services, upload.id)
     return done
+
+
+def enter(s: Session, services: Services, upload: Upload, what: Wanted, source: versions.Source) -> Received:
+    """Make the stored source a film with a job. Conflict when the upload is not being received any more."""
+    asset = assets.create(s, upload.user_id, what.title, asset_id=source.key.split("/")[1])
+    version = versions.create(s, asset.id, source)
+    playback_ids.create(s, asset.id, what.policy)
+    max_attempts = services.config.jobs.max_attempts
+    job = jobs.enqueue(s, "transcode", version.id, owner_id=upload.user_id, max_attempts=max_attempts)
+    facts = {"asset_id": asset.id, "received": source.size, "sha256": source.sha256, "state": UploadState.RECEIVED}
+    if not note(s, upload.id, **facts):
+        raise Conflict("The upload was given up in the meantime; send the file again.", code="upload_expired")
+    return Received(s.get_one(Upload, upload.id, populate_existing=True), asset, job)
+
+
+def note(s: Session, upload_id: str, **values: Any) -> bool:
+    """Change the row of an upload that is still being received, and that it is alive; False when it is not."""
+    still = Upload.id == upload_id, Upload.state == UploadState.RECEIVING
+    statement = update(Upload).where(*still).values(updated_at=database_now(), **values)
+    result = s.execute(statement.execution_options(synchronize_session=False))
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1
+
+
+def drop(services: Services, *upload_ids: str) -> None:
+    """Remove received files that are in storage now; what stays is for `tidy`."""
+    try:
+        for upload_id in upload_ids:
+            services.uploads.abort(upload_id)
+    except StorageError as error:
+        log.warning("received file not removed", uploads=upload_ids, error=str(error))
 
 
 def fail(services: Services, upload: Upload, error: BaseException) -> None:
@@ -128,6 +168,15 @@ def fail(services: Services, upload: Upload, error: BaseException) -> None:
             "detail": "The sender went away. Send the file again.",
         }
     _give_up(services, upload, reason)
+
+
+def give_up(services: Services, upload: Upload, reason: dict[str, str]) -> bool:
+    """The row first: only if it was still being received may its bytes go. A finished upload is never touched."""
+    if not db.retrying(services, lambda s: note(s, upload.id, state=UploadState.FAILED, error=reason)):
+        return False
+    services.uploads.abort(upload.id)
+    services.store.delete(upload.source_key)
+    return True
 
 
 def sweep(services: Services) -> int:
@@ -189,45 +238,21 @@ class _Meter:
         if time.monotonic() - self._noted < _NOTE_S:
             return
         self._noted = time.monotonic()
-        _check_room(self._services, 0)
+        check_room(self._services, 0)
         try:
-            db.retrying(self._services, lambda s: _close(s, self._upload.id, received=self.size))
+            db.retrying(self._services, lambda s: note(s, self._upload.id, received=self.size))
         except SQLAlchemyError as error:
             log.warning("upload progress not noted", upload=self._upload.id, error=str(error))
 
 
-def _enter(s: Session, services: Services, upload: Upload, what: Wanted, source: versions.Source) -> Received:
-    asset = assets.create(s, upload.user_id, what.title, asset_id=source.key.split("/")[1])
-    version = versions.create(s, asset.id, source)
-    playback_ids.create(s, asset.id, what.policy)
-    max_attempts = services.config.jobs.max_attempts
-    job = jobs.enqueue(s, "transcode", version.id, owner_id=upload.user_id, max_attempts=max_attempts)
-    facts = {"asset_id": asset.id, "received": source.size, "sha256": source.sha256, "state": UploadState.RECEIVED}
-    if not _close(s, upload.id, **facts):
-        raise Conflict("The upload was given up in the meantime; send the file again.", code="upload_expired")
-    return Received(s.get_one(Upload, upload.id, populate_existing=True), asset, job)
-
-
-def _close(s: Session, upload_id: str, **values: Any) -> bool:
-    """Change the row of an upload that is still being received; False when it is not."""
-    still = Upload.id == upload_id, Upload.state == UploadState.RECEIVING
-    statement = update(Upload).where(*still).values(updated_at=database_now(), **values)
-    result = s.execute(statement.execution_options(synchronize_session=False))
-    assert isinstance(result, CursorResult)
-    return result.rowcount == 1
-
-
 def _give_up(services: Services, upload: Upload, reason: dict[str, str]) -> None:
-    """The row first: only if it was still being received may its bytes go. A finished upload is never touched."""
     try:
-        if db.retrying(services, lambda s: _close(s, upload.id, state=UploadState.FAILED, error=reason)):
-            services.uploads.abort(upload.id)
-            services.store.delete(upload.source_key)
+        give_up(services, upload, reason)
     except (StorageError, SQLAlchemyError) as fault:
         log.warning("failed upload not cleaned up", upload=upload.id, error=str(fault))
 
 
-def _check_room(services: Services, size: int) -> None:
+def check_room(services: Services, size: int) -> None:
     """On a disk of our own the file is there twice for a moment: as an upload and as a source."""
     copies = 2 if services.config.storage_url.startswith("file:") else 1
     free = shutil.disk_usage(services.config.data.dir).free
