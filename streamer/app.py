@@ -32,7 +32,7 @@ from streamer.delivery import api as delivery_api
 from streamer.delivery import cdn
 from streamer.delivery.origin import Origin
 from streamer.ingest import api as ingest_api
-from streamer.ingest import uploads
+from streamer.ingest import tus_films, uploads
 from streamer.jobs import api as jobs_api
 from streamer.middleware import BodyFirst, BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
 from streamer.ops import health
@@ -140,6 +140,8 @@ async def _lifespan(app: Application) -> AsyncIterator[None]:
 def _tidy(services: Services) -> None:
     """What a process that died here left behind; the next start tries again."""
     try:
+        if count := tus_films.settle(services):
+            log.info("uploads that were whole made films", count=count)
         if count := uploads.tidy(services):
             log.info("left-over uploads removed", count=count)
     except (SQLAlchemyError, StorageError) as error:

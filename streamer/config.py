@@ -142,7 +142,11 @@ class Ingest(Section):
     idle_timeout_s: float = Field(default=60.0, gt=0)
     """Seconds an upload may send nothing."""
     expire_s: int = Field(default=24 * 3600, ge=60)
-    """Seconds after which an unfinished upload is removed."""
+    """Seconds without a byte after which an unfinished upload is removed."""
+    max_unfinished: int = Field(default=64, ge=1)
+    """Resumable uploads a user may have unfinished at a time."""
+    max_unfinished_bytes: int = Field(default=256 << 30, ge=1)
+    """Bytes that a user's unfinished uploads may come to, as declared when they began."""
 
 
 class Packager(Section):

@@ -84,7 +84,9 @@ def of(error: Exception) -> Problem:
     if isinstance(error, StorageFull):
         return StorageExhausted("There is no room left on the server.")
     if isinstance(error, UploadBusy):
-        return Locked("Another request is sending to this upload; wait for it or end it, then ask for the offset again.")
+        return Locked(
+            "Another request is sending to this upload; wait for it or end it, then ask for the offset again."
+        )
     return Problem()
 
 

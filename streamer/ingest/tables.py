@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from streamer.accounts.tables import User
@@ -41,3 +41,17 @@ class Upload(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class TusUpload(Base):
+    """What a resumable upload has beyond `Upload`. `described` is the client's Upload-Metadata as it came; `parts` are the ids, with spaces
+    between, of the partial uploads that make this one."""
+
+    __tablename__ = "tus_uploads"
+
+    id: Mapped[str] = mapped_column(Id, ForeignKey(Upload.id), primary_key=True)
+    title: Mapped[str] = mapped_column(String(255))
+    policy: Mapped[str] = mapped_column(Code)
+    described: Mapped[str | None] = mapped_column(Text)
+    partial: Mapped[bool] = mapped_column(default=False)
+    parts: Mapped[str | None] = mapped_column(Text)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import ColumnElement, CursorResult, exists, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -24,7 +24,7 @@ from streamer.catalog.tables import Asset, Policy
 from streamer.config import Ingest
 from streamer.db import database_now
 from streamer.errors import Conflict, Invalid, Problem, StorageExhausted, TooLarge
-from streamer.ingest.tables import Upload, UploadState
+from streamer.ingest.tables import TusUpload, Upload, UploadState
 from streamer.jobs import jobs, queues
 from streamer.jobs.tables import Job
 from streamer.problems import of as problem_of
@@ -57,12 +57,18 @@ class Received:
 
 def wanted(filename: str, title: str | None, policy: Policy, size: int | None, settings: Ingest) -> Wanted:
     """Check what can be checked before a byte is read."""
-    if size == 0:
-        raise _empty()
-    if size is not None and size > settings.max_upload_bytes:
-        raise _too_large(settings)
+    if size is not None:
+        check_size(size, settings)
     name = names.file_name(filename) or "upload"
     return Wanted(name, names.title(title) if title else names.title_of(name), policy, size)
+
+
+def check_size(size: int, settings: Ingest) -> None:
+    """Refuse what is empty or too large."""
+    if size == 0:
+        raise _empty()
+    if size > settings.max_upload_bytes:
+        raise _too_large(settings)
 
 
 def policy(text: str) -> Policy:
@@ -139,10 +145,10 @@ def enter(s: Session, services: Services, upload: Upload, what: Wanted, source: 
     return Received(s.get_one(Upload, upload.id, populate_existing=True), asset, job)
 
 
-def note(s: Session, upload_id: str, **values: Any) -> bool:
+def note(s: Session, upload_id: str, *only_if: ColumnElement[bool], **values: Any) -> bool:
     """Change the row of an upload that is still being received, and that it is alive; False when it is not."""
     still = Upload.id == upload_id, Upload.state == UploadState.RECEIVING
-    statement = update(Upload).where(*still).values(updated_at=database_now(), **values)
+    statement = update(Upload).where(*still, *only_if).values(updated_at=database_now(), **values)
     result = s.execute(statement.execution_options(synchronize_session=False))
     assert isinstance(result, CursorResult)
     return result.rowcount == 1
@@ -170,9 +176,9 @@ def fail(services: Services, upload: Upload, error: BaseException) -> None:
     _give_up(services, upload, reason)
 
 
-def give_up(services: Services, upload: Upload, reason: dict[str, str]) -> bool:
+def give_up(services: Services, upload: Upload, reason: dict[str, str], *only_if: ColumnElement[bool]) -> bool:
     """The row first: only if it was still being received may its bytes go. A finished upload is never touched."""
-    if not db.retrying(services, lambda s: note(s, upload.id, state=UploadState.FAILED, error=reason)):
+    if not db.retrying(services, lambda s: note(s, upload.id, *only_if, state=UploadState.FAILED, error=reason)):
         return False
     services.uploads.abort(upload.id)
     services.store.delete(upload.source_key)
@@ -180,21 +186,18 @@ def give_up(services: Services, upload: Upload, reason: dict[str, str]) -> bool:
 
 
 def sweep(services: Services) -> int:
-    """Remove what unfinished uploads left behind when their process died; how many there were. Finished ones are never touched."""
+    """Remove what unfinished uploads left behind; how many there were. Those whose bytes are all there are never touched."""
+    old = Upload.updated_at < database_now(-services.config.ingest.expire_s)
     with db.reading(services) as s:
-        age_s = services.config.ingest.expire_s
-        abandoned = s.scalars(
-            select(Upload)
-            .where(Upload.state == UploadState.RECEIVING, Upload.updated_at < database_now(-age_s))
-            .limit(_SWEPT)
-        ).all()
+        silent = select(Upload).where(Upload.state == UploadState.RECEIVING, old, ~_is_whole())
+        abandoned = s.scalars(silent.limit(_SWEPT)).all()
     reason = {
         "code": "expired",
         "title": "The upload was never finished",
         "detail": "It was removed; send the file again.",
     }
     for upload in abandoned:
-        _give_up(services, upload, reason)
+        _give_up(services, upload, reason, old)
     return len(abandoned)
 
 
@@ -215,6 +218,11 @@ def owned(s: Session, upload_id: str, user_id: str) -> Upload | None:
     """The upload, if it is this user's."""
     upload = s.get(Upload, upload_id) if ids.is_id(upload_id) else None
     return upload if upload is not None and upload.user_id == user_id else None
+
+
+def _is_whole() -> ColumnElement[bool]:
+    """A resumable upload was acknowledged to its last byte, so `tus.settle` makes it a film, however late."""
+    return exists().where(TusUpload.id == Upload.id, ~TusUpload.partial, Upload.received == Upload.declared_size)
 
 
 class _Meter:
@@ -245,9 +253,9 @@ class _Meter:
             log.warning("upload progress not noted", upload=self._upload.id, error=str(error))
 
 
-def _give_up(services: Services, upload: Upload, reason: dict[str, str]) -> None:
+def _give_up(services: Services, upload: Upload, reason: dict[str, str], *only_if: ColumnElement[bool]) -> None:
     try:
-        give_up(services, upload, reason)
+        give_up(services, upload, reason, *only_if)
     except (StorageError, SQLAlchemyError) as fault:
         log.warning("failed upload not cleaned up", upload=upload.id, error=str(fault))
 

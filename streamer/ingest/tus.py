@@ -1,0 +1,140 @@
+"""Resumable uploads: what a request does with the bytes of one. Says nothing in HTTP; `tus_api` does.
+
+How far an upload has come is the size of its file, which is durable before anybody is told; the row only follows. One request at a time
+writes: the file's lock says so in every process of the machine.
+"""
+
+import time
+from collections.abc import Iterator
+
+from storage import ObjectMissing, OffsetMismatch, UploadBusy
+from streamer import db
+from streamer.errors import Conflict, Forbidden, Gone, Invalid, TooLarge
+from streamer.ingest import tus_films, tus_rows, uploads
+from streamer.ingest.tables import Upload
+from streamer.ingest.tus_headers import Checksum
+from streamer.ingest.tus_rows import Opening, Resumable
+from streamer.services import Services
+
+_NOTE_S = 5.0
+_TERMINATED = {"code": "terminated", "title": "The upload was ended", "detail": "Whoever sent it ended it."}
+
+
+class WrongOffset(Conflict):
+    """The bytes don't begin where the upload ends."""
+
+    default_code, title = "tus_offset", "The upload does not end there"
+
+    def __init__(self, size: int) -> None:
+        detail = f"It ends at byte {size}: send what comes after that."
+        super().__init__(detail, headers={"Upload-Offset": str(size)})
+
+
+def create(services: Services, user_id: str, opening: Opening) -> Resumable:
+    """A new, empty upload, if the user may have another one of this size."""
+    uploads.check_room(services, opening.what.size or 0)
+    made = db.retrying(services, lambda s: tus_rows.insert(s, services, user_id, opening))
+    services.uploads.create(made.id)
+    return made
+
+
+def offset(services: Services, found: Resumable) -> tuple[Resumable, int | None]:
+    """How far it has come, None for a whole whose parts are not joined yet. One whose bytes are all there becomes a film now."""
+    if found.is_received:
+        return found, found.upload.received
+    if found.tus.parts is not None:
+        return found, None
+    size = _size(services, found)
+    if size == found.upload.declared_size and not found.tus.partial:
+        found = tus_films.complete(services, found)
+    return found, size
+
+
+def declare(services: Services, found: Resumable, size: int) -> Resumable:
+    """Set the length that the client did not know at first. It is said once."""
+    if found.upload.declared_size not in (None, size):
+        raise Invalid("The length of this upload is known already and does not change.", code="tus_length")
+    if found.upload.declared_size is None:
+        if size < _size(services, found):
+            raise Invalid("More bytes than that are here already.", code="tus_length")
+        uploads.check_size(size, services.config.ingest)
+        db.retrying(services, lambda s: uploads.note(s, found.id, Upload.declared_size.is_(None), declared_size=size))
+    return tus_rows.find(services, found.upload.user_id, found.id)
+
+
+def append(
+    services: Services, found: Resumable, offset: int, batches: Iterator[bytes], checksum: Checksum | None
+) -> int:
+    """Add the batches at `offset`; the new offset, durable. Brings the film about when it was the last byte."""
+    room = _room(services, found)
+    arriving = _watched(services, found, batches, offset, room)
+    try:
+        checked = checksum.passing(arriving) if checksum else arriving
+        size = services.uploads.append(found.id, offset, checked, whole=checksum is not None)
+    except OffsetMismatch as error:
+        raise WrongOffset(error.size) from error
+    except ObjectMissing as error:
+        raise tus_rows.lost() from error
+    if not db.retrying(services, lambda s: uploads.note(s, found.id, received=size)):
+        tus_rows.find(services, found.upload.user_id, found.id)  # Gone, unless another request made the film of it
+    if size == found.upload.declared_size and not found.tus.partial:
+        tus_films.complete(services, found)
+    return size
+
+
+def check_writable(services: Services, found: Resumable, offset: int, size: int | None) -> None:
+    """Refuse what can be refused before a byte is read: `size` bytes at `offset`, None when the client did not say how many."""
+    if found.tus.parts is not None:
+        raise Forbidden("This upload is made of parts; nothing can be added to it.", code="tus_final")
+    if found.is_received and offset != found.upload.received:
+        raise WrongOffset(found.upload.received)
+    if offset + (size or 0) > (room := _room(services, found)):
+        raise _past_the_end(room)
+
+
+def terminate(services: Services, found: Resumable) -> None:
+    """End the upload and remove its bytes. What has become a film is not ended here."""
+    if not uploads.give_up(services, found.upload, _TERMINATED):
+        tus_rows.find(services, found.upload.user_id, found.id)  # Gone when somebody else ended it
+        raise Conflict("The upload has become a film; delete the film instead.", code="upload_finished")
+
+
+def _size(services: Services, found: Resumable) -> int:
+    """From the file; from the row while somebody holds the file, if the row says that all is there."""
+    try:
+        return services.uploads.size(found.id)
+    except UploadBusy:
+        if found.upload.received != found.upload.declared_size:
+            raise
+        return found.upload.received
+    except ObjectMissing as error:
+        raise tus_rows.lost() from error
+
+
+def _room(services: Services, found: Resumable) -> int:
+    """Where the upload ends at the latest."""
+    size = found.upload.declared_size
+    return services.config.ingest.max_upload_bytes if size is None else size
+
+
+def _watched(services: Services, found: Resumable, batches: Iterator[bytes], size: int, room: int) -> Iterator[bytes]:
+    """The batches; holds the limit, and tells the row now and then that the upload is alive."""
+    noted = time.monotonic()
+    for batch in batches:
+        size += len(batch)
+        if size > room:
+            raise _past_the_end(room)
+        yield batch
+        if time.monotonic() - noted > _NOTE_S and size < room:
+            noted = time.monotonic()
+            _tell(services, found, size)
+
+
+def _tell(services: Services, found: Resumable, size: int) -> None:
+    uploads.check_room(services, 0)
+    if not db.retrying(services, lambda s: uploads.note(s, found.id, received=size)):
+        raise Gone("It was ended in the meantime.", code="upload_gone")
+
+
+def _past_the_end(room: int) -> TooLarge:
+    return TooLarge(f"The upload ends at byte {room}; nothing comes after that.", code="tus_past_the_end")

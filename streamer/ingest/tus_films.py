@@ -1,0 +1,152 @@
+"""Films of resumable uploads whose bytes are all there: of one, or of parts that are joined.
+
+A film is made in the request that brought the last byte, in the next one that asks, or, if nobody ever asks, when a web process starts on
+this machine (`settle`). It is made once: the row says which. A whole made of parts has no file: storage reads the parts one after another.
+"""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import Select, delete, or_
+from sqlalchemy.orm import Session
+
+from storage import ObjectMissing, StorageError, UploadBusy
+from streamer import db
+from streamer.catalog.tables import Policy
+from streamer.catalog.versions import Source
+from streamer.errors import Conflict, Gone, Invalid, Problem
+from streamer.ingest import tus_rows, uploads
+from streamer.ingest.tables import TusUpload, Upload, UploadState
+from streamer.ingest.tus_rows import Opening, Resumable
+from streamer.ingest.uploads import Wanted
+from streamer.jobs import queues
+from streamer.services import Services
+
+log = structlog.get_logger(__name__)
+
+
+def join(services: Services, user_id: str, opening: Opening, parts: Sequence[str]) -> Resumable:
+    """One film of finished parts, which go. Asked for again, it is the same one."""
+
+    def begun(s: Session) -> Resumable:
+        return tus_rows.whole_of(s, user_id, parts) or tus_rows.insert(s, services, user_id, opening)
+
+    found = db.retrying(services, begun)
+    return found if found.is_received else complete(services, found)
+
+
+def size_of_parts(services: Services, user_id: str, parts: Sequence[str]) -> int | None:
+    """What they come to, or the refusal that says which is not ready."""
+    with db.reading(services) as s:
+        if (whole := tus_rows.whole_of(s, user_id, parts)) is not None:
+            return whole.upload.declared_size
+        return sum(_size_of_part(tus_rows.owned(s, user_id, part)) for part in parts)
+
+
+def complete(services: Services, found: Resumable) -> Resumable:
+    """Make a film of an upload whose bytes are all there; what it is when somebody else just did. UploadBusy while they do."""
+    parts = found.tus.parts.split() if found.tus.parts else [found.id]
+    what = Wanted(found.upload.filename, found.tus.title, Policy(found.tus.policy), found.upload.declared_size)
+    try:
+        with ExitStack() as held:
+            sizes = [held.enter_context(services.uploads.hold(part)) for part in sorted(parts)]
+            if sum(sizes) != found.upload.declared_size:
+                raise tus_rows.lost()
+            source = _put(services, found.upload, parts)
+            done = db.retrying(services, lambda s: _enter(s, services, found, what, source, parts))
+    except (ObjectMissing, Conflict) as error:
+        return _settled_elsewhere(services, found, error)
+    queues.dispatch(services, [done.job])
+    uploads.drop(services, *parts)
+    return Resumable(done.upload, found.tus)
+
+
+def settle(services: Services) -> int:
+    """Make films of the uploads that were whole when their process died. How many; one that fails waits for the next time."""
+    with db.reading(services) as s:
+        waiting = [Resumable(*row) for row in s.execute(_whole_ones())]
+    return sum(_settled(services, found) for found in waiting)
+
+
+def _whole_ones() -> Select[Upload, TusUpload]:
+    whole = or_(Upload.received == Upload.declared_size, TusUpload.parts.is_not(None))
+    return tus_rows.both().where(Upload.state == UploadState.RECEIVING, ~TusUpload.partial, whole)
+
+
+def _settled(services: Services, found: Resumable) -> bool:
+    try:
+        return complete(services, found).is_received
+    except UploadBusy:
+        return False  # a request is at it
+    except (Problem, StorageError) as error:
+        log.warning("whole upload not made a film", upload=found.id, error=str(error))
+        return False
+
+
+def _settled_elsewhere(services: Services, found: Resumable, error: Exception) -> Resumable:
+    try:
+        now = tus_rows.find(services, found.upload.user_id, found.id)
+    except Gone:
+        services.store.delete(found.upload.source_key)  # it was given up while its bytes were on their way
+        raise
+    if not now.is_received:
+        raise tus_rows.lost() from error
+    return now
+
+
+def _size_of_part(part: Resumable) -> int:
+    if part.upload.state == UploadState.FAILED:
+        raise Gone(f"The part {part.id} was ended or has expired.", code="upload_gone")
+    if not part.tus.partial:
+        raise Invalid(f"{part.id} did not begin as a part (`Upload-Concat: partial`).", code="tus_concat")
+    if part.upload.declared_size is None or part.upload.received != part.upload.declared_size:
+        raise Conflict(f"The part {part.id} is not finished yet.", code="part_unfinished")
+    return part.upload.declared_size
+
+
+def _put(services: Services, upload: Upload, parts: Sequence[str]) -> Source:
+    """Put the bytes into storage and take their hash on the way."""
+    with _Reader([services.uploads.finish(part) for part in parts]) as reader:
+        body = io.BufferedReader(reader, 1 << 20)
+        services.store.put(upload.source_key, body, type="application/octet-stream")
+    return Source(upload.source_key, upload.filename, reader.size, reader.sha256.hexdigest())
+
+
+def _enter(
+    s: Session, services: Services, found: Resumable, what: Wanted, source: Source, parts: Sequence[str]
+) -> uploads.Received:
+    done = uploads.enter(s, services, found.upload, what, source)
+    if found.tus.parts is not None:
+        s.execute(delete(TusUpload).where(TusUpload.id.in_(parts)))
+        s.execute(delete(Upload).where(Upload.id.in_(parts)))
+    return done
+
+
+class _Reader(io.RawIOBase):
+    """Files one after another, counted and hashed as they are read."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._stack = ExitStack()
+        self._files = [self._stack.enter_context(path.open("rb", buffering=0)) for path in paths]
+        self.size, self.sha256 = 0, hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while self._files:
+            if count := self._files[0].readinto(buffer):
+                self.sha256.update(memoryview(buffer)[:count])
+                self.size += count
+                return count
+            self._files.pop(0)
+        return 0
+
+    def close(self) -> None:
+        self._stack.close()
+        super().close()

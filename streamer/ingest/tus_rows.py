@@ -1,0 +1,131 @@
+"""Rows of resumable uploads: an `Upload` like any other and what tus remembers beside it, looked up and made for one user."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from streamer import db
+from streamer.accounts.tables import User
+from streamer.errors import Gone, NotFound, Problem
+from streamer.ingest import uploads
+from streamer.ingest.tables import TusUpload, Upload, UploadState
+from streamer.ingest.tus_headers import Concat
+from streamer.ingest.uploads import Wanted
+from streamer.services import Services
+
+
+class TooMany(Problem):
+    """The user has more unfinished uploads than they may."""
+
+    status, default_code, title = 429, "too_many_unfinished", "Too many unfinished uploads"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a client said of a new upload; `described` is its Upload-Metadata as it came."""
+
+    what: Wanted
+    described: str | None
+    concat: Concat | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """An upload as its rows were when it was looked up."""
+
+    upload: Upload
+    tus: TusUpload
+
+    @property
+    def id(self) -> str:
+        return self.upload.id
+
+    @property
+    def is_received(self) -> bool:
+        return self.upload.state == UploadState.RECEIVED
+
+    @property
+    def concat(self) -> Concat | None:
+        if self.tus.parts is not None:
+            return Concat(tuple(self.tus.parts.split()))
+        return Concat() if self.tus.partial else None
+
+    def expires(self, services: Services) -> datetime | None:
+        """When it goes unless more of it comes."""
+        if self.is_received:
+            return None
+        return self.upload.updated_at + timedelta(seconds=services.config.ingest.expire_s)
+
+
+def find(services: Services, user_id: str, upload_id: str) -> Resumable:
+    """The user's upload, or NotFound; Gone when it was ended or has expired."""
+    with db.reading(services) as s:
+        found = owned(s, user_id, upload_id)
+    if found.upload.state == UploadState.FAILED:
+        raise Gone((found.upload.error or {}).get("detail", "") or "Begin a new upload.", code="upload_gone")
+    return found
+
+
+def insert(s: Session, services: Services, user_id: str, opening: Opening) -> Resumable:
+    """The rows of a new upload. TooMany when the user has no room for it."""
+    s.get_one(User, user_id, with_for_update=True)  # one at a time per user, so that the sums are right
+    if opening.concat is None or opening.concat.is_partial:
+        _check_share(s, services, user_id, opening.what.size)
+    upload = uploads.add(s, user_id, opening.what)
+    concat = opening.concat
+    tus = TusUpload(
+        id=upload.id,
+        title=opening.what.title,
+        policy=opening.what.policy,
+        described=opening.described,
+        partial=concat is not None and concat.is_partial,
+        parts=" ".join(concat.parts) if concat is not None and concat.parts else None,
+    )
+    s.add(tus)
+    s.flush()
+    return Resumable(upload, tus)
+
+
+def owned(s: Session, user_id: str, upload_id: str) -> Resumable:
+    """The user's upload in any state, or NotFound."""
+    upload = uploads.owned(s, upload_id, user_id)
+    tus = s.get(TusUpload, upload.id) if upload else None
+    if upload is None or tus is None:
+        raise NotFound("You have no resumable upload with this id. Begin a new one.")
+    return Resumable(upload, tus)
+
+
+def whole_of(s: Session, user_id: str, parts: Sequence[str]) -> Resumable | None:
+    """The upload that was made of these parts."""
+    mine = Upload.user_id == user_id, Upload.state != UploadState.FAILED
+    row = s.execute(both().where(*mine, TusUpload.parts == " ".join(parts)).limit(1)).first()
+    return Resumable(*row) if row else None
+
+
+def both() -> Select[Upload, TusUpload]:
+    """Both rows of every resumable upload."""
+    return select(Upload, TusUpload).join(TusUpload, TusUpload.id == Upload.id)
+
+
+def lost() -> NotFound:
+    """The refusal when the row is there and the bytes are not."""
+    return NotFound("The bytes of this upload are not here. Begin a new one.", code="upload_lost")
+
+
+def _check_share(s: Session, services: Services, user_id: str, size: int | None) -> None:
+    """An upload of unknown length counts as the largest there can be."""
+    settings = services.config.ingest
+    counted = func.coalesce(func.sum(func.coalesce(Upload.declared_size, settings.max_upload_bytes)), 0)
+    mine = Upload.user_id == user_id, Upload.state == UploadState.RECEIVING
+    count, total = s.execute(select(func.count(), counted).where(*mine)).one()
+    if count >= settings.max_unfinished:
+        raise TooMany(f"{count} of your uploads are unfinished. Finish or end one of them, or wait until they expire.")
+    if total + (settings.max_upload_bytes if size is None else size) > settings.max_unfinished_bytes:
+        raise TooMany(
+            f"Your unfinished uploads may come to {settings.max_unfinished_bytes:,} bytes and would be more with this"
+            " one. Finish or end one of them, or wait until they expire.",
+            code="upload_quota",
+        )

@@ -1,0 +1,60 @@
+"""A tus client that says exactly what a test wants said."""
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from streamer.ingest.tus_headers import BYTES, VERSION
+
+
+def metadata(**said: str) -> str:
+    return ",".join(f"{name} {b64encode(value.encode()).decode()}" for name, value in said.items())
+
+
+@dataclass
+class Tus:
+    """`client` is authorised and knows the API's address."""
+
+    client: httpx2.Client
+    headers: dict[str, str] = field(default_factory=lambda: {"Tus-Resumable": VERSION})
+
+    def create(self, length: int | str | None, content: Any = None, **headers: str) -> httpx2.Response:
+        sent = {} if length is None else {"Upload-Length": str(length)}
+        if content is not None:
+            sent["Content-Type"] = BYTES
+        return self.ask("POST", "/tus", content, **{**sent, **_named(headers)})
+
+    def new(self, length: int | str | None, **headers: str) -> str:
+        """The path of a new upload below the API's address."""
+        answer = self.create(length, **headers)
+        assert answer.status_code == 201, answer.text
+        return self.path(answer)
+
+    def path(self, created: httpx2.Response) -> str:
+        return str(created.headers["location"]).removeprefix("/api/v1")
+
+    def patch(self, path: str, offset: int | str, content: Any, **headers: str) -> httpx2.Response:
+        return self.ask(
+            "PATCH", path, content, **{"Upload-Offset": str(offset), "Content-Type": BYTES, **_named(headers)}
+        )
+
+    def head(self, path: str) -> httpx2.Response:
+        return self.ask("HEAD", path)
+
+    def offset(self, path: str) -> int:
+        answer = self.head(path)
+        assert answer.status_code == 200, answer.status_code
+        return int(answer.headers["upload-offset"])
+
+    def ask(self, method: str, path: str, content: Any = None, **headers: str) -> httpx2.Response:
+        return self.client.request(method, path, content=content, headers={**self.headers, **_named(headers)})
+
+    def upload(self, path: str) -> Any:
+        """The resource that the raw door would have answered with."""
+        return self.client.get(path.replace("/tus/", "/uploads/")).json()
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
