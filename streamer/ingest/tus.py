@@ -44,9 +44,13 @@ def offset(services: Services, found: Resumable) -> tuple[Resumable, int | None]
         return found, found.upload.received
     if found.tus.parts is not None:
         return found, None
-    size = _size(services, found)
-    if size == found.upload.declared_size and not found.tus.partial:
-        found = tus_films.complete(services, found)
+    try:
+        size = _size(services, found)
+        if size == found.upload.declared_size and not found.tus.partial:
+            found = tus_films.complete(services, found)
+    except ObjectMissing:
+        found = tus_rows.received(services, found)
+        return found, found.upload.received
     return found, size
 
 
@@ -74,7 +78,7 @@ def append(
     except OffsetMismatch as error:
         raise WrongOffset(error.size) from error
     except ObjectMissing as error:
-        raise tus_rows.lost() from error
+        raise WrongOffset(tus_rows.received(services, found).upload.received) from error
     if not db.retrying(services, lambda s: uploads.note(s, found.id, received=size)):
         tus_rows.find(services, found.upload.user_id, found.id)  # Gone, unless another request made the film of it
     if size == found.upload.declared_size and not found.tus.partial:
@@ -107,8 +111,6 @@ def _size(services: Services, found: Resumable) -> int:
         if found.upload.received != found.upload.declared_size:
             raise
         return found.upload.received
-    except ObjectMissing as error:
-        raise tus_rows.lost() from error
 
 
 def _room(services: Services, found: Resumable) -> int:

@@ -55,14 +55,16 @@ def complete(services: Services, found: Resumable) -> Resumable:
     try:
         with ExitStack() as held:
             sizes = [held.enter_context(services.uploads.hold(part)) for part in sorted(parts)]
+            if (now := tus_rows.find(services, found.upload.user_id, found.id)).is_received:
+                return now  # whoever held it before us made the film
             if sum(sizes) != found.upload.declared_size:
                 raise tus_rows.lost()
             source = _put(services, found.upload, parts)
             done = db.retrying(services, lambda s: _enter(s, services, found, what, source, parts))
-    except (ObjectMissing, Conflict) as error:
-        return _settled_elsewhere(services, found, error)
+            uploads.drop(services, *parts)
+    except (ObjectMissing, Conflict):
+        return _made_elsewhere(services, found)
     queues.dispatch(services, [done.job])
-    uploads.drop(services, *parts)
     return Resumable(done.upload, found.tus)
 
 
@@ -88,15 +90,12 @@ def _settled(services: Services, found: Resumable) -> bool:
         return False
 
 
-def _settled_elsewhere(services: Services, found: Resumable, error: Exception) -> Resumable:
+def _made_elsewhere(services: Services, found: Resumable) -> Resumable:
     try:
-        now = tus_rows.find(services, found.upload.user_id, found.id)
+        return tus_rows.received(services, found)
     except Gone:
         services.store.delete(found.upload.source_key)  # it was given up while its bytes were on their way
         raise
-    if not now.is_received:
-        raise tus_rows.lost() from error
-    return now
 
 
 def _size_of_part(part: Resumable) -> int:

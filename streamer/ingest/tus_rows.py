@@ -69,6 +69,14 @@ def find(services: Services, user_id: str, upload_id: str) -> Resumable:
     return found
 
 
+def received(services: Services, found: Resumable) -> Resumable:
+    """An upload whose file has just gone, as the film that somebody made of it; else Gone or, without a reason, NotFound."""
+    now = find(services, found.upload.user_id, found.id)
+    if not now.is_received:
+        raise lost()
+    return now
+
+
 def insert(s: Session, services: Services, user_id: str, opening: Opening) -> Resumable:
     """The rows of a new upload. TooMany when the user has no room for it."""
     s.get_one(User, user_id, with_for_update=True)  # one at a time per user, so that the sums are right

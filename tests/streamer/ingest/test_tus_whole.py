@@ -1,0 +1,154 @@
+"""Resumable uploads of the whole product, with two web processes: what real clients and a killed server make of them."""
+
+import hashlib
+import io
+import os
+import random
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import httpx2
+import pytest
+from tusclient.client import TusClient
+
+from tests.streamer.ingest.tus_client import Tus
+from tests.whole import Product
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """Without workers: nothing here is a film."""
+    settings = {"STREAMER_SERVER__PROCESSES": "2", "STREAMER_JOBS__WORKERS": "0"}
+    with Product(tmp_path_factory.mktemp("product") / "var", **settings) as running:
+        yield running
+
+
+@pytest.fixture
+def tus(product: Product) -> Iterator[Tus]:
+    headers = {
+        "Authorization": f"Bearer {product.key}",
+        "Connection": "close",
+    }  # each request may meet the other process
+    with httpx2.Client(base_url=f"{product.url}/api/v1", headers=headers, timeout=30) as client:
+        yield Tus(client)
+
+
+def test_tuspy_brings_64_mib_over_a_line_that_breaks(product: Product, tus: Tus) -> None:
+    film = os.urandom(64 * MIB)
+    with BreakingLine(product.port, cut_after=(MIB, 16 * MIB)) as line:
+        client = TusClient(f"{line.url}/api/v1/tus", headers={"Authorization": f"Bearer {product.key}"})
+        sender = client.uploader(
+            file_stream=io.BytesIO(film), retries=100, retry_delay=0.05, metadata={"filename": "a.mp4"}
+        )
+        sender.upload()
+    assert line.breaks >= 3
+    upload = tus.upload(str(sender.url).partition("/api/v1")[2])
+    assert (upload["sha256"], upload["filename"]) == (hashlib.sha256(film).hexdigest(), "a.mp4")
+
+
+def test_tuspy_brings_checked_pieces_over_the_same_line(product: Product, tus: Tus) -> None:
+    film = os.urandom(24 * MIB)
+    with BreakingLine(product.port, cut_after=(MIB, 6 * MIB)) as line:
+        client = TusClient(f"{line.url}/api/v1/tus", headers={"Authorization": f"Bearer {product.key}"})
+        sender = client.uploader(
+            file_stream=io.BytesIO(film), chunk_size=3 * MIB, retries=100, retry_delay=0.05, upload_checksum=True
+        )
+        sender.upload()
+    assert line.breaks >= 1
+    upload = tus.upload(str(sender.url).partition("/api/v1")[2])
+    assert upload["sha256"] == hashlib.sha256(film).hexdigest()
+
+
+def test_two_processes_never_write_to_one_upload(product: Product, tus: Tus) -> None:
+    data = os.urandom(3 * MIB)
+    path = tus.new(len(data))
+    with half_sent(product, path, 0, data[: 2 * MIB], promised=len(data)) as first:
+        product.wait(lambda: _on_disk(product, path) >= MIB)
+        statuses: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: statuses.append(tus.patch(path, 0, b"y" * len(data)).status_code))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert statuses == [423] * 8
+        first.sendall(data[2 * MIB :])
+        assert b" 204 " in first.recv(1000)
+    assert tus.upload(path)["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("checked", [False, True], ids=["plain", "checked"])
+def test_an_upload_goes_on_after_kill_9_of_the_server(product: Product, tus: Tus, checked: bool) -> None:
+    data = os.urandom(12 * MIB)
+    path = tus.new(len(data))
+    acknowledged = int(tus.patch(path, 0, data[: 5 * MIB]).headers["upload-offset"])
+    checksum = "Upload-Checksum: sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00=\r\n" if checked else ""
+    with half_sent(product, path, acknowledged, data[5 * MIB : 9 * MIB], promised=7 * MIB, more=checksum):
+        product.wait(lambda: _on_disk(product, path) >= 7 * MIB)
+        for pid in product.pids(" web"):
+            os.kill(pid, signal.SIGKILL)
+    on_disk = _on_disk(product, path)
+    product.wait(product.is_ready)
+    offset = tus.offset(path)
+    assert acknowledged <= offset <= on_disk
+    assert offset == (acknowledged if checked else on_disk)
+    assert tus.patch(path, offset, data[offset:]).status_code == 204
+    assert tus.upload(path)["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def _on_disk(product: Product, path: str) -> int:
+    return (product.data / "uploads" / path.rpartition("/")[2]).stat().st_size
+
+
+def half_sent(product: Product, path: str, offset: int, data: bytes, *, promised: int, more: str = "") -> socket.socket:
+    """A PATCH that promised more than it has sent so far."""
+    connection = socket.create_connection(("127.0.0.1", product.port))
+    head = (
+        f"PATCH /api/v1{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {product.key}\r\n{more}"
+        f"Tus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\nContent-Type: application/offset+octet-stream\r\n"
+    )
+    connection.sendall(f"{head}Content-Length: {promised}\r\n\r\n".encode() + data)
+    return connection
+
+
+class BreakingLine:
+    """Passes bytes on in both directions, and cuts the connections after a few MiB of what the client sends."""
+
+    def __init__(self, port: int, *, cut_after: tuple[int, int]) -> None:
+        self._port, self._cut_after, self._random = port, cut_after, random.Random(1)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.breaks = 0
+
+    def __enter__(self) -> "BreakingLine":
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.create_connection(("127.0.0.1", self._port))
+                left = self._random.randrange(*self._cut_after)
+                threading.Thread(target=self._pass_on, args=(client, server, left), daemon=True).start()
+                threading.Thread(target=self._pass_on, args=(server, client, 1 << 40), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, left: int) -> None:
+        with source, suppress(OSError):  # closing, with bytes unread, resets the sender
+            while (piece := source.recv(65_536)) and left > 0:
+                target.sendall(piece)
+                left -= len(piece)
+            self.breaks += left <= 0
+            for end in (source, target):
+                end.shutdown(socket.SHUT_RDWR)
