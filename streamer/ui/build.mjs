@@ -10,7 +10,7 @@ import { shadowStyles } from './tools/shadow-styles.mjs';
 import { thirdParty } from './tools/third-party.mjs';
 
 const OUT = 'static';
-const SCRIPTS = ['theme', 'app', 'player'];
+const SCRIPTS = ['theme', 'app', 'player', 'tus'];
 const manifest = {};
 
 await rm(OUT, { recursive: true, force: true });

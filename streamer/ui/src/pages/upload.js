@@ -1,11 +1,14 @@
-// Uploads: raw bytes by XHR (fetch tells no upload progress), two at a time, each with its own row; then the film's preparation is
-// followed until it is ready.
+// Uploads, two at a time, each with its own row: over tus, so that a lost connection, a restarted server or a page that was loaded again
+// only interrupts them; then the film's preparation is followed until it is ready.
 import { call, csrfToken } from '../api.js';
 import { Watcher } from '../watcher.js';
 import { bytes, duration, isWorking, progressWords } from '../words.js';
 
 const AT_ONCE = 2;
 const SMOOTHING = 0.25;
+// Each byte that arrives starts the row of pauses again, so this is four minutes without any.
+const PAUSES_MS = [0, 1000, 3000, 5000, 10_000, 20_000, 30_000, 60_000, 120_000];
+const LOST = 'The connection was lost.';
 
 export function upload() {
   let watcher;
@@ -50,33 +53,50 @@ export function upload() {
       }
     },
 
-    send(row) {
+    async send(row) {
       set(row, 'sending', 'Starting');
-      const xhr = new XMLHttpRequest();
       const transfer = transfers.get(row.id);
-      transfer.xhr = xhr;
       transfer.rate = 0;
-      transfer.seen = { at: performance.now(), loaded: 0 };
-      const query = new URLSearchParams({ filename: row.name, policy: row.policy });
-      xhr.open('POST', `/api/v1/uploads?${query}`);
-      xhr.setRequestHeader('content-type', 'application/octet-stream');
-      xhr.setRequestHeader('x-csrf-token', csrfToken());
-      xhr.responseType = 'json';
-      xhr.upload.onprogress = (event) => measure(row, transfer, event);
-      xhr.onload = () => this.sent(row, xhr);
-      xhr.onerror = () => this.settle(row, 'failed', 'The connection was lost before the whole file arrived. Try again when you are back online.');
-      xhr.onabort = () => this.settle(row, 'cancelled', 'Cancelled. Nothing was kept.');
-      xhr.send(transfer.file);
+      transfer.seen = null;
+      const before = transfer.tus;
+      transfer.tus = this.open(row, transfer);
+      if (!before) await this.pickUp(row, transfer);
+      else transfer.tus.url = before.url;
+      if (row.isSending) transfer.tus.start();
     },
 
-    sent(row, xhr) {
-      if (xhr.status === 401) location.assign('/admin/sign-in');
-      if (xhr.status !== 201) return this.settle(row, 'failed', refusal(xhr));
-      row.assetId = xhr.response.asset.id;
-      row.href = `/admin/assets/${row.assetId}`;
+    open(row, transfer) {
+      return new window.TusUpload(transfer.file, {
+        endpoint: '/api/v1/tus',
+        metadata: { filename: row.name, filetype: transfer.file.type, policy: row.policy },
+        headers: { 'x-csrf-token': csrfToken() },
+        retryDelays: PAUSES_MS,
+        removeFingerprintOnSuccess: true,
+        onProgress: (loaded, total) => measure(row, transfer, loaded, total),
+        onShouldRetry: (error) => mayGoOn(row, error),
+        onSuccess: () => this.sent(row, transfer),
+        onError: (error) => this.stopped(row, error),
+      });
+    },
+
+    /** Go on with what an earlier visit to this page began, unless another row is at it. */
+    async pickUp(row, transfer) {
+      const taken = new Set([...transfers.values()].map((other) => other.tus?.url));
+      const begun = await transfer.tus.findPreviousUploads();
+      const found = begun.find((one) => one.metadata.policy === row.policy && !taken.has(one.uploadUrl));
+      if (found) transfer.tus.resumeFromPreviousUpload(found);
+    },
+
+    sent(row, transfer) {
+      row.uploadId = transfer.tus.url.split('/').at(-1);
       row.percent = null;
       this.settle(row, 'preparing', 'Uploaded. Preparing it for streaming.');
       watcher.wake();
+    },
+
+    stopped(row, error) {
+      if (statusOf(error) === 401) location.assign('/admin/sign-in');
+      this.settle(row, 'failed', refusal(error));
     },
 
     settle(row, state, words) {
@@ -84,11 +104,15 @@ export function upload() {
       this.pump();
     },
 
-    cancel(event) {
+    async cancel(event) {
       const row = this.rowOf(event);
-      const { xhr } = transfers.get(row.id);
-      if (row.isSending) xhr.abort();
-      else this.settle(row, 'cancelled', 'Cancelled. Nothing was sent.');
+      const transfer = transfers.get(row.id);
+      const wasSending = row.isSending;
+      set(row, 'cancelled', wasSending ? 'Cancelled. Nothing was kept.' : 'Cancelled. Nothing was sent.');
+      // Without a connection the server removes it by itself, later.
+      if (wasSending) await transfer.tus.abort(true).catch(() => {});
+      transfer.tus = null;
+      this.pump();
     },
 
     again(event) {
@@ -115,8 +139,16 @@ export function upload() {
       return this.rows.some((row) => row.state === 'preparing');
     },
 
+    /** Which film the upload became. */
+    async name(row) {
+      const made = await call('GET', `/api/v1/uploads/${row.uploadId}`);
+      row.assetId = made.asset_id;
+      row.href = `/admin/assets/${row.assetId}`;
+    },
+
     async look(row) {
       try {
+        if (!row.assetId) await this.name(row);
         const asset = await call('GET', `/api/v1/assets/${row.assetId}`);
         if (isWorking(asset)) {
           row.percent = asset.progress?.percent || null;
@@ -135,8 +167,8 @@ export function upload() {
 }
 
 function newRow(id, file, limit, policy, transfers) {
-  transfers.set(id, { file, xhr: null });
-  const row = { id, policy, name: file.name, size: bytes(file.size), percent: 0, assetId: '', href: '', cancelLabel: `Cancel ${file.name}`, removeLabel: `Remove ${file.name} from this list` };
+  transfers.set(id, { file, tus: null });
+  const row = { id, policy, name: file.name, size: bytes(file.size), percent: 0, uploadId: '', assetId: '', href: '', cancelLabel: `Cancel ${file.name}`, removeLabel: `Remove ${file.name} from this list` };
   if (!file.size) {
     set(row, 'failed', 'This file is empty.');
     row.canRetry = false;
@@ -162,8 +194,10 @@ function set(row, state, words) {
   row.label = { queued: 'Waiting', sending: 'Uploading', preparing: 'Preparing', ready: 'Ready', failed: 'Failed', cancelled: 'Cancelled' }[state];
 }
 
-function measure(row, transfer, { loaded, total }) {
+function measure(row, transfer, loaded, total) {
+  if (!row.isSending) return;
   const now = performance.now();
+  transfer.seen ??= { at: now, loaded };
   const passed = (now - transfer.seen.at) / 1000;
   if (passed > 0.2) {
     const rate = (loaded - transfer.seen.loaded) / passed;
@@ -176,7 +210,25 @@ function measure(row, transfer, { loaded, total }) {
   row.words = loaded < total ? parts.join(' · ') : 'Sent. The server is checking it.';
 }
 
-function refusal(xhr) {
-  const problem = xhr.response ?? {};
-  return problem.detail || problem.title || `The server refused the file (${xhr.status}).`;
+/** Whether to try again in a while. Only an answer that will not change ends it; the browser's word on being offline is not asked. */
+function mayGoOn(row, error) {
+  const status = statusOf(error);
+  if (status >= 400 && status < 500 && ![408, 409, 423, 460].includes(status)) return false;
+  if (row.isSending) row.words = status ? 'The server could not take it just now. It goes on in a moment.' : `${LOST} It goes on by itself.`;
+  return true;
+}
+
+function statusOf(error) {
+  return error.originalResponse?.getStatus() ?? 0;
+}
+
+function refusal(error) {
+  const status = statusOf(error);
+  if (!status) return `${LOST} Try again when you are back online: it goes on where it stopped.`;
+  try {
+    const problem = JSON.parse(error.originalResponse.getBody());
+    return problem.detail || problem.title;
+  } catch {
+    return `The server refused the file (${status}).`;
+  }
 }
