@@ -159,7 +159,7 @@ class TestWhatIsSaid:
             assert "concatenation" in answer.headers["tus-extension"].split(",")
 
     def test_refusals_are_problems_that_say_what_to_do(self, tus: Tus) -> None:
-        path = tus.new(100)
+        path, unfinished = tus.new(100), tus.new(100, Upload_Concat="partial")
         wanted = [
             (tus.ask("POST", "/tus", Tus_Resumable="0.2.2", Upload_Length="5"), 412, "tus_version"),
             (tus.client.post("/tus"), 412, "tus_version"),
@@ -184,6 +184,8 @@ class TestWhatIsSaid:
             (tus.create(5, Upload_Concat="final;/x"), 400, "tus_concat"),
             (tus.create(None, Upload_Concat=f"final;/api/v1/tus/{NOBODY}"), 404, "not_found"),
             (tus.create(None, Upload_Concat=f"final;/api/v1{path}"), 400, "tus_concat"),
+            (tus.create(None, Upload_Concat=f"final;/api/v1{unfinished}"), 409, "part_unfinished"),
+            (tus.create(5, Upload_Concat=f"final;/api/v1{unfinished}"), 400, "tus_concat"),
             (tus.ask("POST", path), 405, "method_not_allowed"),
         ]  # fmt: skip
         for number, (answer, status, code) in enumerate(wanted):
@@ -321,6 +323,26 @@ class TestBytes:
         assert any(entry.startswith("uploads ") for entry in synced)
         tus.patch(path, 0, b"12345")
         assert f"{path.rpartition('/')[2]} 5" in synced
+
+    def test_a_disk_that_fills_up_keeps_what_fits_and_takes_the_rest_when_there_is_room(
+        self, tus: Tus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = os.write
+
+        def full(handle: int, data: bytes) -> int:
+            if len(data) > 100_000 and os.fstat(handle).st_size >= 1 << 20:
+                raise OSError(28, "No space left on device")
+            return real(handle, data)
+
+        path = tus.new(len(FILM))
+        with monkeypatch.context() as patch:
+            patch.setattr("storage.uploads.os.write", full)
+            answer = tus.patch(path, 0, FILM)
+        assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+        offset = tus.offset(path)
+        assert offset >= 1 << 20
+        assert tus.patch(path, offset, FILM[offset:]).status_code == 204
+        assert tus.upload(path)["sha256"] == SHA256
 
     def test_a_sender_that_falls_silent_keeps_what_it_sent(self, site: Site, tus: Tus) -> None:
         def stalls() -> Iterator[bytes]:
