@@ -46,8 +46,10 @@ def offset(services: Services, found: Resumable) -> tuple[Resumable, int | None]
         return found, None
     try:
         size = _size(services, found)
+        if size > found.upload.received:  # a process died before it could tell the row
+            db.retrying(services, lambda s: uploads.note(s, found.id, received=size))
         if size == found.upload.declared_size and not found.tus.partial:
-            found = tus_films.complete(services, found)
+            found = _completed(services, found)
     except ObjectMissing:
         found = tus_rows.received(services, found)
         return found, found.upload.received
@@ -82,7 +84,7 @@ def append(
     if not db.retrying(services, lambda s: uploads.note(s, found.id, received=size)):
         tus_rows.find(services, found.upload.user_id, found.id)  # Gone, unless another request made the film of it
     if size == found.upload.declared_size and not found.tus.partial:
-        tus_films.complete(services, found)
+        _completed(services, found)
     return size
 
 
@@ -101,6 +103,14 @@ def terminate(services: Services, found: Resumable) -> None:
     if not uploads.give_up(services, found.upload, _TERMINATED):
         tus_rows.find(services, found.upload.user_id, found.id)  # Gone when somebody else ended it
         raise Conflict("The upload has become a film; delete the film instead.", code="upload_finished")
+
+
+def _completed(services: Services, found: Resumable) -> Resumable:
+    """The film, or the upload as it is while another request makes the film: its bytes are safe, so nobody has to wait for that."""
+    try:
+        return tus_films.complete(services, found)
+    except UploadBusy:
+        return found
 
 
 def _size(services: Services, found: Resumable) -> int:

@@ -406,6 +406,28 @@ class TestTheEnd:
         assert set(statuses) <= {200, 423} and len(statuses) == 8
         assert (tus.offset(path), count(site.services, Asset), count(site.services, Job)) == (len(FILM), 1, 1)
 
+    def test_a_part_whose_process_died_before_it_told_the_row_can_be_joined(self, site: Site, tus: Tus) -> None:
+        part = tus.new(len(FILM), Upload_Concat="partial")
+        site.services.uploads.append(part.rpartition("/")[2], 0, [FILM])
+        assert tus.offset(part) == len(FILM)
+        whole = tus.path(tus.create(None, Upload_Concat=f"final;/api/v1{part}"))
+        assert tus.upload(whole)["sha256"] == SHA256
+
+    def test_an_upload_whose_film_is_being_made_says_that_all_of_it_is_there(
+        self, site: Site, tus: Tus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tus.new(len(FILM))
+        offsets: list[int] = []
+        real = tus_films._put
+
+        def asked(*args: Any) -> Any:
+            offsets.append(tus.offset(path))
+            return real(*args)
+
+        monkeypatch.setattr(tus_films, "_put", asked)
+        assert tus.patch(path, 0, FILM).status_code == 204
+        assert (offsets, count(site.services, Asset)) == ([len(FILM)], 1)
+
     def test_an_upload_that_is_ended_in_mid_flight_becomes_no_film(
         self, site: Site, tus: Tus, monkeypatch: pytest.MonkeyPatch
     ) -> None:

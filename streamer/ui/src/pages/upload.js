@@ -142,6 +142,7 @@ export function upload() {
     /** Which film the upload became. */
     async name(row) {
       const made = await call('GET', `/api/v1/uploads/${row.uploadId}`);
+      if (!made.asset_id) return; // its bytes are on their way into storage
       row.assetId = made.asset_id;
       row.href = `/admin/assets/${row.assetId}`;
     },
@@ -149,6 +150,7 @@ export function upload() {
     async look(row) {
       try {
         if (!row.assetId) await this.name(row);
+        if (!row.assetId) return;
         const asset = await call('GET', `/api/v1/assets/${row.assetId}`);
         if (isWorking(asset)) {
           row.percent = asset.progress?.percent || null;
