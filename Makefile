@@ -20,7 +20,8 @@ PORT ?=
 ONCE ?=
 # make test TESTS=tests/storage WORKERS=0
 TESTS ?= tests
-WORKERS ?= 2
+# Tests wait for servers, players and clocks half of their time.
+WORKERS ?= 3
 
 .PHONY: help
 help: ## Show this list
@@ -51,10 +52,11 @@ format: $(VENV)/.dev ## Format the code and sort imports
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.bench ## Measure delivery against nginx, transcoding against ffmpeg, memory against the length of a film
+bench: $(VENV)/.bench ## Measure delivery against nginx, transcoding and its start against ffmpeg, memory against the length of a film
 	@scripts/system-packages nginx wrk
 	$(BIN)/python -m benchmarks.origin
 	$(BIN)/python -m benchmarks.transcode
+	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.memory
 
 .PHONY: wheel

@@ -103,11 +103,11 @@ def build_source(folder: Path, seconds: int) -> Path:
         .filter("fps", RATE).filter("setsar", 1).filter("format", "yuv420p") for clip in clips
     ]  # fmt: skip
     turn = folder / "turn.mp4"
-    _run(ffmpeg.concat(*scaled, v=1, a=0).output(str(turn), vcodec="libx264", crf=12, preset="veryfast"))
+    run_ffmpeg(ffmpeg.concat(*scaled, v=1, a=0).output(str(turn), vcodec="libx264", crf=12, preset="veryfast"))
     film = folder / "source.mp4"
     picture = ffmpeg.input(str(turn), stream_loop=-1, t=seconds).video
     sound = ffmpeg.input(f"anoisesrc=d={seconds}:c=pink:r=48000:a=0.3", f="lavfi").audio
-    _run(
+    run_ffmpeg(
         ffmpeg.output(
             picture, sound, str(film), t=seconds, vcodec="libx264", preset="medium", video_bitrate="7500k", maxrate="8500k",
             bufsize="8500k", g=GOP, keyint_min=GOP, sc_threshold=0, profile="high", acodec="aac", audio_bitrate="192k", ac=2,
@@ -117,7 +117,7 @@ def build_source(folder: Path, seconds: int) -> Path:
     return film
 
 
-def _run(stream: Any) -> None:
+def run_ffmpeg(stream: Any) -> None:
     subprocess.run([FFMPEG, "-y", "-v", "error", *ffmpeg.get_args(stream)], check=True)
 
 

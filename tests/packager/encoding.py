@@ -86,5 +86,7 @@ def assert_in_sync(made: Made, sound: Sound, origin: Fraction, rendition: Rendit
 def beeps(sound: Sound, origin: Fraction) -> list[float]:
     """When beeps begin in the film, not counting one cut short by the track's own end."""
     first, last = Fraction(sound.start), Fraction(sound.start) + Fraction(sound.seconds)
-    times: Iterable[Fraction] = (n * BEEP_EVERY_S for n in range(1000))
+    times: Iterable[Fraction] = (
+        n * BEEP_EVERY_S for n in range(int(first / BEEP_EVERY_S), int(last / BEEP_EVERY_S) + 1)
+    )
     return [float(time - origin) for time in times if max(first, origin) <= time < last - Fraction(2, 100)]

@@ -198,7 +198,8 @@ def test_a_film_can_be_encoded_into_s3_and_checked_there(film: Path, s3_url: str
 def test_an_interrupt_ends_the_command_and_its_children_without_a_traceback(tmp_path: Path) -> None:
     film = films.make(tmp_path / "film.mp4", Film(seconds=90, size=(480, 270), sounds=()))
     process = subprocess.Popen(
-        [*COMMAND, "encode", str(film), str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "encode", str(film), str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background of a shell is born deaf to it
     )  # fmt: skip
     wait_until(lambda: list(tmp_path.glob("out/v*/*/*.m4s")) or process.poll() is not None, 60)
     begun = children(process.pid)

@@ -110,6 +110,8 @@ def test_progress_rises_and_ends_playable(tmp_path: Path) -> None:
     assert any(p.speed and p.eta_s is not None for p in seen)
 
 
+# The 33 bits of MPEG-TS end at 95443.7 s.
+WRAPS = Film(start=F(95442), sounds=(Sound(start=95442.0),))
 # name: (film, container, what the top rung looks like, where the film's zero is on the source's clock)
 SHAPES: dict[str, tuple[Film, str, tuple[int, int], Fraction]] = {
     "turned by 90": (Film(rotation=90), "mp4", (96, 160), F(0)),
@@ -138,6 +140,9 @@ SHAPES: dict[str, tuple[Film, str, tuple[int, int], Fraction]] = {
     "one frame a second": (Film(rate=F(1), seconds=8, sounds=(Sound(seconds=8),)), "mkv", (160, 96), F(0)),
     "portrait": (Film(size=(96, 160)), "mp4", (96, 160), F(0)),
     "interlaced": (Film(interlaced=True, rate=F(25)), "mp4", (160, 96), F(0)),
+    "NTSC interlaced": (Film(interlaced=True, rate=F(30000, 1001)), "mp4", (160, 96), F(0)),
+    "8K still": (Film(size=(7680, 4320), rate=F(1), seconds=2, sounds=()), "mp4", (1920, 1080), F(0)),
+    "clock that wraps": (WRAPS, "ts", (160, 96), F(95442)),
     "MPEG-2 interlaced": (Film(interlaced=True, rate=F(25), codec="mpeg2video"), "ts", (160, 96), F(0)),
 }  # fmt: skip
 
@@ -255,6 +260,35 @@ def test_a_picture_that_changes_its_size_and_sound_that_changes_its_layout(tmp_p
     heard = [round(onset * 2) / 2 for onset in made.onsets(made.kind("audio")[0])]
     assert heard == [n / 2 for n in range(12) if n != 6], "the beep at 3 s lies in the overlap too"
     assert_obeys_the_rules(made)
+
+
+def test_a_gap_in_the_time_stamps_holds_the_picture_and_is_silent(tmp_path: Path) -> None:
+    film = Film(seconds=2, sounds=(Sound(seconds=2),))
+    later = replace(film, start=F(7), sounds=(Sound(start=7.0, seconds=2),))
+    made = encode_file(_one_after_the_other(tmp_path, film, later), tmp_path, replace(film, seconds=9))
+    assert abs(made.package.duration_s - 9) < 0.1
+    shown = made.shown(made.kind("video")[0])
+    assert {frame.number for frame in shown if 2.1 < frame.time < 6.9} == {59}, "the last picture before the gap"
+    assert [frame.number for frame in shown if frame.time > 7.01][-50:] == [*range(10, 60)]
+    assert [round(onset * 2) / 2 for onset in made.onsets(made.kind("audio")[0])] == [0, 0.5, 1, 1.5, 7, 7.5, 8, 8.5]
+    assert_obeys_the_rules(made)
+
+
+def test_decode_times_that_go_back_a_little_cost_only_what_overlaps(tmp_path: Path) -> None:
+    film = Film(seconds=2, sounds=(Sound(seconds=2),))
+    later = replace(film, start=F(3, 2), sounds=(Sound(start=1.5, seconds=2),))
+    made = encode_file(_one_after_the_other(tmp_path, film, later), tmp_path, replace(film, seconds=3.5))
+    assert abs(made.package.duration_s - 3.5) < 0.1
+    numbers = [frame.number for frame in made.shown(made.kind("video")[0])]
+    assert numbers[:40] == [*range(40)] and numbers[-40:] == [*range(20, 60)]
+    assert_obeys_the_rules(made)
+
+
+def _one_after_the_other(folder: Path, *parts: Film) -> Path:
+    """Transport streams may simply be put together."""
+    made = [films.make(folder / f"{number}.ts", film).read_bytes() for number, film in enumerate(parts)]
+    (folder / "whole.ts").write_bytes(b"".join(made))
+    return folder / "whole.ts"
 
 
 def test_interlaced_pictures_are_right_across_chunks(tmp_path: Path) -> None:

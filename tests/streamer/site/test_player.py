@@ -55,7 +55,7 @@ def test_the_whole_film_plays_to_its_end(watching: Page) -> None:
 
 def test_keys_play_pause_mute_and_seek_as_soon_as_play_was_pressed(watching: Page) -> None:
     watching.keyboard.press("k")
-    until(watching, "document.querySelector('hls-video').paused")
+    until(watching, "document.querySelector('media-play-button').hasAttribute('mediapaused')")
     watching.keyboard.press("m")
     until(watching, "document.querySelector('hls-video').muted")
     watching.keyboard.press("ArrowRight")
