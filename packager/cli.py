@@ -157,7 +157,7 @@ def _plain_lines(name: str) -> Callable[[Progress], None]:
 @app.command()
 def check(
     location: Annotated[
-        str, typer.Argument(help="A folder, s3://bucket/prefix or the URL of a multivariant playlist.")
+        str, typer.Argument(help="A folder, s3://bucket/prefix, or file or URL of a multivariant playlist.")
     ],
     as_json: JSON = False,
 ) -> None:
@@ -173,7 +173,9 @@ def check(
                 f"{finding.severity.upper():6} rule {finding.rule} · {finding.where}: {finding.message} ({finding.source})"
             )
         broken = sum(finding.severity == "must" for finding in report.findings)
-        print(f"{location}: {broken} MUST and {len(report.findings) - broken} SHOULD rules broken")
+        waived = ", ".join(map(str, report.facts.get("waived", [])))
+        tail = f"; not for this package: {waived}" if waived else ""
+        print(f"{location}: {broken} MUST and {len(report.findings) - broken} SHOULD rules broken{tail}")
     if any(finding.severity == "must" for finding in report.findings):
         sys.exit(BROKEN)
 

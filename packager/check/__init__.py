@@ -2,7 +2,8 @@
 
 `check` reads a folder, an object store or a server as a player does: the entry playlist, every media playlist, every segment once, one at a time,
 so memory does not grow with the film. Nothing of our own index or plan is trusted; the only code shared with the packager is the reading of
-boxes and the arithmetic of bit rates. MPEG-TS and packed audio of other packagers are weighed, not opened; `facts` says so.
+boxes and the arithmetic of bit rates. MPEG-TS and packed audio of other packagers are weighed, not opened; `facts` says so. Films in the making
+are judged by what holds for them (see waivers.py): give the entry playlist of the stage.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from packager.check import iframes, timing, variants
+from packager.check import iframes, timing, variants, waivers
 from packager.check.entry import Entry, read_entry
 from packager.check.fetch import Missing, Source, open_source
 from packager.check.measure import Measure, measure
-from packager.check.playlists import is_media, read_media
+from packager.check.playlists import check_end, is_media, read_media
 from packager.check.reader import Reader
 from packager.check.report import RULES, CheckReport, Finding, Findings, Rule
 from packager.check.variants import Variant, measured_peak
@@ -61,11 +62,15 @@ class _Check:
             return CheckReport(self.findings.listed(), {})
         entry = read_entry(text, where, self.findings)
         self._measure(reader, entry)
+        event = self._ends()
         assembled = variants.assemble(entry, self.measures)
         timing.check(list(self.measures.values()), self.findings)
         variants.check(entry, assembled, self.findings)
-        self._iframes(reader, entry)
-        return CheckReport(self.findings.listed(), _facts(self.measures, assembled))
+        self._iframes(reader, entry, event)
+        if event:
+            self.findings.waive(waivers.EVENT)
+        facts = {**_facts(self.measures, assembled), "event": event, "waived": sorted(self.findings.waived)}
+        return CheckReport(self.findings.listed(), facts)
 
     def _measure(self, reader: Reader, entry: Entry) -> None:
         """Sound and pictures first: subtitles are placed on the time of what they belong to."""
@@ -84,7 +89,15 @@ class _Check:
             playlist = read_media(text, reader.where(reference), self.findings)
             self.measures[uri] = measure(reader, reference, playlist, origin)
 
-    def _iframes(self, reader: Reader, entry: Entry) -> None:
+    def _ends(self) -> bool:
+        """Test types and ends; whether this is a film in the making, where subtitles and I-frames may be VOD lists all the same (RFC 8216 §6.2.4)."""
+        event = waivers.is_event(list(self.measures.values()))
+        for found in self.measures.values():
+            plain = found.kind == "text" and found.playlist.type == "VOD"
+            check_end(found.playlist, event and not plain, self.findings)
+        return event
+
+    def _iframes(self, reader: Reader, entry: Entry, event: bool) -> None:
         films = [found for found in self.measures.values() if found.kind == "video"]
         iframes.check_listed(entry, bool(films), self.findings)
         for stream in entry.iframes:
@@ -92,6 +105,7 @@ class _Check:
             text = reader.text(reference) if stream.uri else None
             if text is not None:
                 playlist = read_media(text, reader.where(reference), self.findings)
+                check_end(playlist, event and playlist.type != "VOD", self.findings)
                 iframes.check(reader, entry, stream, reference, playlist, films[0] if films else None)
 
 

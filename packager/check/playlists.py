@@ -86,6 +86,11 @@ class MediaList:
     segments: list[Segment] = field(default_factory=list)
 
     @property
+    def growing(self) -> bool:
+        """There is more to come, which only EVENT playlists may say (a sliding window is no film)."""
+        return self.type == "EVENT" and not self.ended
+
+    @property
     def seconds(self) -> Fraction:
         return sum((segment.duration for segment in self.segments), Fraction(0))
 
@@ -120,7 +125,7 @@ def fields(line: Line, where: str, findings: Findings) -> dict[str, str]:
 
 
 def read_media(text: str, where: str, findings: Findings) -> MediaList:
-    """Parse a media playlist and test rules 2 to 10 on it."""
+    """Parse a media playlist and test rules 2 to 10 on it, but for its type and its end (see `check_end`)."""
     tags = list(lines(text))
     playlist = MediaList(where)
     _once(tags, where, findings)
@@ -135,7 +140,8 @@ def read_media(text: str, where: str, findings: Findings) -> MediaList:
     playlist.target = _target(values, where, findings)
     playlist.segments = list(_segments(tags, values, where, findings))
     check_version(tags, where, findings)
-    _check_end(playlist, tags, findings)
+    if playlist.ended and tags[-1].tag != "#EXT-X-ENDLIST":
+        findings.add("endlist-last", where, "EXT-X-ENDLIST is not the last line")
     _check_lengths(playlist, findings)
     return playlist
 
@@ -294,14 +300,15 @@ def _map(line: Line, key: Key | None, where: str, findings: Findings) -> Map | N
     return found
 
 
-def _check_end(playlist: MediaList, tags: list[Line], findings: Findings) -> None:
-    if not playlist.ended:
+def check_end(playlist: MediaList, event: bool, findings: Findings) -> None:
+    """Rule 7. `event`: the playlist belongs to a film in the making, or to one that was."""
+    if not playlist.ended and not playlist.growing:
         findings.add("endlist", playlist.where, "EXT-X-ENDLIST is missing, so players wait for more")
-    elif tags[-1].tag != "#EXT-X-ENDLIST":
-        findings.add("endlist-last", playlist.where, "EXT-X-ENDLIST is not the last line")
-    if playlist.type != "VOD":
-        said = f"is {playlist.type}" if playlist.type else "is missing"
-        findings.add("vod", playlist.where, f"EXT-X-PLAYLIST-TYPE {said}, not VOD")
+    said = f"EXT-X-PLAYLIST-TYPE {f'is {playlist.type}' if playlist.type else 'is missing'}"
+    if event and playlist.type != "EVENT":
+        findings.add("event", playlist.where, f"{said}, not EVENT, in a package of playlists that grow")
+    elif not event and playlist.type != "VOD":
+        findings.add("vod", playlist.where, f"{said}, not VOD")
 
 
 def _check_lengths(playlist: MediaList, findings: Findings) -> None:

@@ -6,6 +6,7 @@ A rule's number is its place in the house's list; `source` cites RFC 8216 (R), d
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -40,9 +41,13 @@ class CheckReport:
 
 @dataclass(slots=True)
 class Findings:
-    """Collects findings; a fault that repeats in one file is told `limit` times and then counted."""
+    """Collects findings; a fault that repeats in one file is told `limit` times and then counted.
+
+    `waived` are the numbers of rules that were broken and need not be kept.
+    """
 
     limit: int = 5
+    waived: set[int] = field(default_factory=set)
     _found: dict[tuple[str, str, str], list[Finding]] = field(default_factory=dict)
 
     def add(self, rule: str, where: str, message: str, at: str = "") -> None:
@@ -50,6 +55,12 @@ class Findings:
         place = f"{where}{at and ' '}{at}"
         same = self._found.setdefault((rule, where, ""), [])
         same.append(Finding(known.number, known.severity, place, message, known.source))
+
+    def waive(self, rules: Collection[str]) -> None:
+        """Take back what was found of rules that do not bind this package."""
+        for found in [found for found in self._found if found[0] in rules]:
+            self.waived.add(RULES[found[0]].number)
+            del self._found[found]
 
     def listed(self) -> list[Finding]:
         shown: list[Finding] = []
@@ -81,6 +92,7 @@ RULES: Final[dict[str, Rule]] = {
     "extinf": _must(5, "RFC 8216 §4.3.2.1"),
     "too-long": _must(6, "RFC 8216 §4.3.3.1, Apple 7.7"),
     "vod": _must(7, "Apple 8.6"),
+    "event": _must(7, "RFC 8216 §4.3.3.5, §6.2.1"),
     "endlist": _must(7, "RFC 8216 §4.3.3.4"),
     "endlist-last": _should(7, "house rule 7; RFC 8216 §4.3.3.4 allows it anywhere"),
     "map": _must(8, "Apple 8.20, RFC 8216 §3.3"),

@@ -117,6 +117,13 @@ def test_check_finds_a_good_package_good(encoded: tuple[subprocess.CompletedProc
     assert ran.returncode == 0 and "0 MUST" in ran.stdout
 
 
+def test_check_says_which_broken_rules_do_not_bind_a_package(
+    encoded: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
+    last = [packager("check", encoded[1] / name).stdout.splitlines()[-1] for name in ("grow.m3u8", "master.m3u8")]
+    assert re.search(r"broken; not for this package: (\d+, )*37$", last[0]) and last[1].endswith("rules broken")
+
+
 def test_check_names_the_rule_that_is_broken_and_exits_with_four(film: Path, tmp_path: Path) -> None:
     packager("encode", film, tmp_path / "out")
     (playlist,) = (tmp_path / "out").glob("v*/vod.m3u8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
@@ -28,7 +28,7 @@ from packager.fmp4 import (
     segment,
 )
 from packager.index import IFrame, SegmentEntry
-from packager.playlist import MediaRendition, iframe_playlist, media_playlist, multivariant
+from packager.playlist import MediaRendition, event_playlist, iframe_playlist, media_playlist, multivariant
 
 BT709 = Colour(1, 1, 1, False)
 RATE = 48000
@@ -243,6 +243,15 @@ def write_playlists(
         (root / video_rendition.folder / "iframes.m3u8").write_text(iframe_playlist(video_rendition))
     (root / "master.m3u8").write_text(multivariant(videos, audios, texts))
     return root / "master.m3u8"
+
+
+def write_stage(root: Path, made: Renditions, stage: str, segments: int) -> None:
+    """Entry and media playlists of a film of which so many segments are there."""
+    cut = [replace(one, segments=one.segments[:segments], stage=stage) for one in (*made.videos, *made.audios)]
+    for rendition in cut:
+        (root / rendition.uri).write_text(event_playlist(rendition, ended=False))
+    videos, audios = ([one for one in cut if one.kind == kind] for kind in ("video", "audio"))
+    (root / f"{stage}.m3u8").write_text(multivariant(videos, audios))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pytest
 from packager.check import check
 from storage import open_store
 from storage.mimes import media_type
+from tests.packager import tiny
 
 DELIVERY_RULES = {"gzip", "mime", "cors", "redirect"}
 
@@ -93,6 +94,14 @@ def test_each_segment_is_fetched_once(server: Server) -> None:
     for rendition in ("a-128-en", "a-48-sv", "t0"):
         segments = [path for path in server.asked if f"/{rendition}/0" in path]
         assert len(segments) == len(set(segments)) == 3
+
+
+def test_a_film_in_the_making_is_read_from_a_server(server: Server, renditions: tiny.Renditions) -> None:
+    tiny.write_stage(server.root, renditions, "grow", segments=2)
+    grow = server.url.replace("master", "grow")
+    assert check(grow).findings == []
+    (server.root / "v144" / "000001.m4s").unlink()
+    assert {(finding.rule, finding.severity) for finding in check(grow).findings} == {(9, "must")}
 
 
 def test_playlists_without_gzip_are_named(server: Server) -> None:

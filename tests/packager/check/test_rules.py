@@ -34,6 +34,7 @@ from tests.packager.check.surgery import (
 from tests.packager.check.test_delivery import DELIVERY_RULES
 
 INIT = '#EXT-X-MAP:URI="init.mp4"\n'
+FOLDERS = ("v96", "v144", "v192", "a-128-en", "a-128-sv", "a-48-en", "a-48-sv")
 EXTINF = "#EXTINF:6.000000,\n"
 NCLX = b"nclx\0\1\0\1\0\1"
 INTERLACED = "interlaced=1:keyint=60:min-keyint=60:scenecut=0:threads=1"
@@ -171,6 +172,11 @@ def protected(crypt: int, skip: int) -> Break:
     return harm
 
 
+def grown(file: str) -> Break:
+    """A playlist as it is while a film is made."""
+    return both(edit(file, "PLAYLIST-TYPE:VOD", "PLAYLIST-TYPE:EVENT"), drop(file, "#EXT-X-ENDLIST"))
+
+
 def level_6_2(root: Path) -> None:
     data = (root / "v144/init.mp4").read_bytes()
     at = data.index(b"avcC") + 7
@@ -191,6 +197,7 @@ BREAKS: dict[str, Break] = {
     "target": edit(V144, "TARGETDURATION:6", "TARGETDURATION:6.0"),
     "extinf": edit(V144, EXTINF, "", 1),
     "too-long": edit(V144, "EXTINF:6.000000", "EXTINF:6.500000"),
+    "event": lambda root: [grown(f"{folder}/vod.m3u8")(root) for folder in FOLDERS if folder != "v144"] and None,
     "vod": drop(V144, "#EXT-X-PLAYLIST-TYPE"),
     "endlist": drop(V144, "#EXT-X-ENDLIST"),
     "endlist-last": both(drop(V144, "#EXT-X-ENDLIST"), edit(V144, INIT, f"#EXT-X-ENDLIST\n{INIT}")),
