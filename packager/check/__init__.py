@@ -3,7 +3,7 @@
 `check` reads a folder, an object store or a server as a player does: the entry playlist, every media playlist, every segment once, one at a time,
 so memory does not grow with the film. Nothing of our own index or plan is trusted; the only code shared with the packager is the reading of
 boxes and the arithmetic of bit rates. MPEG-TS and packed audio of other packagers are weighed, not opened; `facts` says so. Films in the making
-are judged by what holds for them (see waivers.py): give the entry playlist of the stage.
+(give the stage's entry playlist) and passed-through ones are judged by what holds for them (see waivers.py).
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ class _Check:
         timing.check(list(self.measures.values()), self.findings)
         variants.check(entry, assembled, self.findings)
         self._iframes(reader, entry, event)
-        if event:
-            self.findings.waive(waivers.EVENT)
+        self._waive(event)
         facts = {**_facts(self.measures, assembled), "event": event, "waived": sorted(self.findings.waived)}
         return CheckReport(self.findings.listed(), facts)
 
@@ -96,6 +95,12 @@ class _Check:
             plain = found.kind == "text" and found.playlist.type == "VOD"
             check_end(found.playlist, event and not plain, self.findings)
         return event
+
+    def _waive(self, event: bool) -> None:
+        if event:
+            self.findings.waive(waivers.EVENT)
+        if self.findings.names(waivers.PASSED_THROUGH) and waivers.is_passed_through(self.source):
+            self.findings.waive(waivers.PASSED_THROUGH)
 
     def _iframes(self, reader: Reader, entry: Entry, event: bool) -> None:
         films = [found for found in self.measures.values() if found.kind == "video"]

@@ -62,6 +62,10 @@ class Findings:
             self.waived.add(RULES[found[0]].number)
             del self._found[found]
 
+    def names(self, rules: Collection[str]) -> bool:
+        """Any of these rules is broken."""
+        return any(rule in rules for rule, _, _ in self._found)
+
     def listed(self) -> list[Finding]:
         shown: list[Finding] = []
         for (_, where, _), same in self._found.items():

@@ -7,10 +7,13 @@ lacks only until it has grown is no matter of waivers: the rules about ends and 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Final
 
+from packager.check.fetch import Missing, Source
 from packager.check.measure import Measure
+from packager.passthrough import TAKEN
 
 EVENT: Final = frozenset(
     {
@@ -30,9 +33,22 @@ EVENT: Final = frozenset(
         "iframes",
     }
 )
+# The upload's own picture stands for both variants of the top size. That there are several variants at all is still asked for.
+PASSED_THROUGH: Final = frozenset({"two-at-top"})
+_REPORT: Final = "report.json"
 
 
 def is_event(measures: Sequence[Measure]) -> bool:
     """A film in the making, or one that was made while it could be watched: something grows, or sound and picture are all EVENT playlists."""
     types = {measure.playlist.type for measure in measures if measure.kind != "text"}
     return types == {"EVENT"} or any(measure.playlist.growing for measure in measures)
+
+
+def is_passed_through(source: Source) -> bool:
+    """`report.json` beside the entry playlist says so. Nothing in the bytes could, and a server need not show it: then the rule stays."""
+    try:
+        report = json.loads(source.get(source.resolve(source.entry, _REPORT)).data)
+    except (Missing, ValueError, RecursionError):
+        return False
+    decisions = report.get("decisions") if isinstance(report, dict) else None
+    return isinstance(decisions, list) and TAKEN in decisions

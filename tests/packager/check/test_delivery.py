@@ -104,6 +104,13 @@ def test_a_film_in_the_making_is_read_from_a_server(server: Server, renditions: 
     assert {(finding.rule, finding.severity) for finding in check(grow).findings} == {(9, "must")}
 
 
+def test_the_report_of_a_passed_through_film_counts_where_the_server_shows_it(server: Server, passed: Path) -> None:
+    server.root = passed
+    assert found(server) == set()
+    (passed / "report.json").unlink()
+    assert found(server) == {(31, "should")}
+
+
 def test_playlists_without_gzip_are_named(server: Server) -> None:
     server.gzip = False
     assert found(server) == {(41, "must")}
