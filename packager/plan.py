@@ -19,7 +19,7 @@ from packager.ladder import Rung, Step
 from packager.passthrough import Passed
 from packager.timeline import Chunk, Grid
 
-FORMAT = 2  # raise it when the same plan would give other bytes
+FORMAT = 3  # raise it when the same plan would give other bytes
 AAC_FRAME, AUDIO_RATE = 1024, 48000
 BT709 = Colour(1, 1, 1, False)
 LONGEST_TRIM_S = Fraction(1, 20)  # of sound before the first frame: mostly an encoder's priming

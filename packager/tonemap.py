@@ -2,11 +2,15 @@
 
 The mapping is display-referred: PQ (SMPTE ST 2084) or HLG (ITU-R BT.2100, with its system gamma for a 1000 nit screen) to light in units of
 100 nits, BT.2020 to BT.709 primaries, Hable's curve on the largest channel so that hues stay, gamma 2.4 (BT.1886). This is what FFmpeg's
-`zscale=t=linear:npl=100,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709` computes, but PyAV's FFmpeg has no zscale.
+`zscale=t=linear:npl=100:agamma=0,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709` computes, but PyAV's FFmpeg has no zscale.
+
+What BT.709 cannot show stays below 0 and above 1 in the table and is cut off after interpolation, by the filter. Cut off before, colours on the
+edge of BT.709, which are common, would be mixed of a point that was cut off and one that was not: pale.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +40,7 @@ def table(plan: Plan) -> Iterator[str | None]:
 
 
 def cube(transfer: str, peak_nits: float) -> str:
-    """The table for "pq" or "hlg" in the .cube format (red fastest), both sides as R'G'B' in 0 to 1."""
+    """The table for "pq" or "hlg" in the .cube format (red fastest), both sides as R'G'B' in 0 to 1 where they can be shown."""
     lines = [f"LUT_3D_SIZE {SIZE}"]
     lines += [f"{red:.6f} {green:.6f} {blue:.6f}" for red, green, blue in _entries(transfer, peak_nits)]
     return "\n".join(lines) + "\n"
@@ -55,11 +59,16 @@ def _entries(transfer: str, peak_nits: float) -> Iterator[Light]:
 def _mapped(red: float, green: float, blue: float, is_hlg: bool, white: float) -> Light:
     if is_hlg:
         red, green, blue = _displayed(red, green, blue)
-    mapped = [max(0.0, row[0] * red + row[1] * green + row[2] * blue) for row in TO_709]
+    mapped = [row[0] * red + row[1] * green + row[2] * blue for row in TO_709]
     brightest = max(*mapped, 1e-6)
     scale = _hable(brightest) / white / brightest
-    red, green, blue = (min(1.0, channel * scale) ** (1 / 2.4) for channel in mapped)
+    red, green, blue = (_coded(channel * scale) for channel in mapped)
     return red, green, blue
+
+
+def _coded(light: float) -> float:
+    """BT.1886 backwards, odd about 0."""
+    return math.copysign(abs(light) ** (1 / 2.4), light)
 
 
 def _pq(code: float) -> float:

@@ -11,7 +11,18 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
 
 FOLDER = Path(os.environ.get("HARD_MEDIA") or Path(__file__).parents[3] / "shared" / "media")
-HDR = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv,format=yuv420p,"
+
+
+def tonemapped(peak_nits: int) -> str:
+    """The filters that make SDR of HDR as packager/tonemap.py means to.
+
+    Hable's curve bends the largest channel, so the gamut is changed before it. `agamma=0`: else zscale puts a gamma of 1.2 on each channel of HLG
+    instead of on its luminance, which is BT.2100's OOTF.
+    """
+    return (
+        f"zscale=t=linear:npl=100:agamma=0,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0:peak={peak_nits / 100},"
+        "zscale=t=bt709:m=bt709:p=bt709:r=tv:agamma=0,format=yuv420p"
+    )
 
 
 def luma(source: Path, stream: int, frame: int, width: int, height: int, filters: str = "") -> NDArray[np.uint8]:
