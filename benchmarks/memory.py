@@ -1,9 +1,10 @@
 """Peak memory of a transcode against the length of its source: it must not grow.
 
-    python benchmarks/memory.py [--minutes 1 10] [--size 1280x720]
+    python -m benchmarks.memory [--minutes 1 10] [--size 1920x1080]
 
-Makes a film of each length, encodes it with `packager encode` and adds up the peak resident memory (VmHWM) of the command and of the three
-largest children it ever had. Prints one line a film and the ratio of the longest to the shortest.
+Makes a film of each length, encodes it with `packager encode` and adds up, many times a second, the proportional set size (Pss of
+/proc/PID/smaps_rollup: what libraries share counts once) of the command and all its children. Prints the peak of that sum for each film and the
+ratio of the longest to the shortest.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-POLL_S = 0.05
+POLL_S = 0.1
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 10])
-    parser.add_argument("--size", default="1280x720")
+    parser.add_argument("--size", default="1920x1080")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         peaks = [_measure(Path(folder), minutes, arguments.size) for minutes in arguments.minutes]
@@ -77,18 +78,12 @@ def repeat(minute: Path, path: Path, minutes: float) -> None:
 
 
 def _watch(process: subprocess.Popen[bytes]) -> float:
-    """KiB: the command's own peak plus the three largest children: picture, sound and poster are made side by side."""
-    own = 0.0
-    children: dict[int, float] = {}
-    done = threading.Event()
-    while not done.is_set():
-        own = max(own, _peak(process.pid))
-        for child in _children(process.pid):
-            children[child] = max(children.get(child, 0.0), _peak(child))
-        if process.poll() is not None:
-            done.set()
-        done.wait(POLL_S)
-    return own + sum(sorted(children.values())[-3:])
+    """KiB: the most that the command and its children had at one time."""
+    most = 0.0
+    while process.poll() is None:
+        most = max(most, sum(_held(pid) for pid in (process.pid, *_children(process.pid))))
+        time.sleep(POLL_S)
+    return most
 
 
 def _children(pid: int) -> list[int]:
@@ -99,12 +94,12 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def _peak(pid: int) -> float:
+def _held(pid: int) -> float:
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has just ended
         return 0.0
-    return next((float(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0.0)
+    return next((float(line.split()[1]) for line in lines if line.startswith("Pss:")), 0.0)
 
 
 if __name__ == "__main__":

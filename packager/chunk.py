@@ -1,4 +1,4 @@
-"""Encode one chunk of any of its rungs. Runs in the child.
+"""Encode chunks that follow each other, in any of their rungs. Runs in the child.
 
 The source is decoded once. Each rung has a thread that scales the frames of the rung above it, hands them on and encodes its own, so scaling
 and encoding of all rungs overlap; PyAV releases the GIL in both. Queues are short: they bound memory and make the slowest rung set the pace.
@@ -6,11 +6,14 @@ and encoding of all rungs overlap; PyAV releases the GIL in both. Queues are sho
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import av
@@ -20,27 +23,36 @@ from av.video.codeccontext import VideoCodecContext
 from packager import fmp4
 from packager.child import Emitter
 from packager.errors import SourceRefused
+from packager.facts import Colour
 from packager.ladder import Rung
 from packager.picture import Filters, prepared, scaled
 from packager.plan import Plan, VideoPlan
 from packager.source import Decoder
 from packager.timeline import Chunk, Grid
 
-QUEUE_FRAMES = 6
+QUEUE_FRAMES = 3
+CORES = len(os.sched_getaffinity(0))
+SPARE = 0.25  # of a core: so little is not worth a thread
 PROGRESS_S = 0.5
 I_FRAME = 1
 # The plan alone places I frames, all of them IDR, identically in every rung. At a scene cut between them x264 codes blocks as intra anyway:
-# looking for cuts costs 3 % of the time and made the benchmark's footage 2 % larger. Ten frames of look-ahead with macroblock-tree rate control are
-# what superfast lacks most: without them it needs 22 % more bytes than veryfast for the same VMAF, with them 4 %.
-X264 = "keyint=infinite:min-keyint=1000000:scenecut=0:open-gop=0:rc-lookahead=10:mbtree=1"
+# looking for cuts costs 3 % of the time and made the benchmark's footage 2 % larger.
+X264 = "keyint=infinite:min-keyint=1000000:scenecut=0:open-gop=0"
+# Our own settings (docs/performance.md has the figures). Ten frames of look-ahead with macroblock-tree rate control are what superfast lacks most: without
+# them it needs 22 % more bytes than veryfast for the same VMAF, with them 4 %. Every second frame a B frame, unasked, takes a fifth less of the
+# encoder's time than up to three after a search; half a step of CRF makes up for the bytes.
+PRESET, TUNED, CRF_OFFSET = "superfast", "rc-lookahead=10:mbtree=1:bframes=1:b-adapt=0", 0.5
 Timed = tuple[Fraction, av.VideoFrame]
 
 
 def run(request: dict[str, Any], emit: Emitter) -> None:
-    """Request: path, plan (JSON), chunk (number), rungs (names), cube (a tone table's path for HDR). Emits `init`, `segment` and `progress` messages, then `done`."""
+    """Request: path, plan (JSON), chunk and through (the first and the last one's number), rungs (names), cube (a tone table's path for HDR).
+
+    Emits `init`, `segment` and `progress` messages, then `done`.
+    """
     plan = Plan.from_json(request["plan"]).video
     assert plan
-    chunk = plan.chunks[request["chunk"]]
+    chunk = replace(plan.chunks[request["chunk"]], last=plan.chunks[request["through"]].last)
     rungs = [rung for rung in plan.rungs if rung.name in request["rungs"]]
     decoder = Decoder(request["path"], plan.index, alive=emit.alive)
     _feed(_laid(decoder, plan, chunk, request.get("cube")), _start(rungs, plan, chunk, emit), chunk, emit)
@@ -96,11 +108,12 @@ def _stamped(frames: Iterator[av.VideoFrame]) -> Iterator[Timed]:
         yield frame.pts * frame.time_base, frame
 
 
-def _start(rungs: list[Rung], plan: VideoPlan, chunk: Chunk, emit: Emitter) -> list[RungThread]:
+def _start(rungs: Sequence[Rung], plan: VideoPlan, chunk: Chunk, emit: Emitter) -> list[RungThread]:
     """Threads from the largest rung to the smallest, each feeding the next."""
     threads: list[RungThread] = []
     for rung in reversed(rungs):
-        threads.insert(0, RungThread(rung, plan, chunk, emit, threads[0] if threads else None))
+        encoder = RungEncoder(rung, plan, chunk, emit, encoder_threads(rung, rungs, CORES))
+        threads.insert(0, RungThread(rung, plan.colour, encoder, threads[0] if threads else None))
     for thread in threads:
         thread.start()
     return threads
@@ -127,13 +140,12 @@ def _feed(frames: Iterator[tuple[int, av.VideoFrame]], threads: list[RungThread]
 class RungThread(threading.Thread):
     """Scales, hands on, encodes. An error anywhere drains the queue, so that nobody above blocks for ever."""
 
-    def __init__(self, rung: Rung, plan: VideoPlan, chunk: Chunk, emit: Emitter, below: RungThread | None) -> None:
+    def __init__(self, rung: Rung, colour: Colour, encoder: RungEncoder, below: RungThread | None) -> None:
         super().__init__(name=rung.name, daemon=True)
         self.error: BaseException | None = None
-        self._rung, self._below = rung, below
+        self._rung, self._encoder, self._below = rung, encoder, below
         self._queue: queue.Queue[tuple[int, av.VideoFrame] | None] = queue.Queue(QUEUE_FRAMES)
-        self._scale = scaled(rung.width, rung.height, plan.colour)
-        self._encoder = RungEncoder(rung, plan, chunk, emit)
+        self._scale = scaled(rung.width, rung.height, colour)
 
     def take(self, item: tuple[int, av.VideoFrame] | None) -> bool:
         """Queue a frame, or the end; False when this rung has failed."""
@@ -170,12 +182,12 @@ class RungThread(threading.Thread):
 
 
 class RungEncoder:
-    """x264 for one rung of one chunk, and its packets cut into GOP fragments and segments."""
+    """x264 for one rung, and its packets cut into GOP fragments and segments."""
 
-    def __init__(self, rung: Rung, plan: VideoPlan, chunk: Chunk, emit: Emitter) -> None:
+    def __init__(self, rung: Rung, plan: VideoPlan, chunk: Chunk, emit: Emitter, threads: int) -> None:
         self._rung, self._grid, self._chunk, self._emit, self._plan = rung, plan.grid, chunk, emit, plan
         self._keys, self._cuts = set(plan.grid.keys), set(plan.grid.segments)
-        self._codec = _codec(rung, plan)
+        self._codec = _codec(rung, plan, threads)
         self._announced = False
         self._delay = plan.grid.delay(rung.step)
         # Decode times are the sorted presentation times, so the n-th packet takes the n-th slot's time.
@@ -253,7 +265,17 @@ class RungEncoder:
             self._emit("init", fmp4.init_segment(track), rendition=self._rung.name, timescale=self._grid.timescale)
 
 
-def _codec(rung: Rung, plan: VideoPlan) -> VideoCodecContext:
+def encoder_threads(rung: Rung, rungs: Sequence[Rung], cores: int) -> int:
+    """x264's frame threads: its share of the cores by its pixels. Rungs run side by side, so more of them cost time and memory and bring nothing."""
+    share = _work(rung) / sum(_work(other) for other in rungs)
+    return max(1, ceil(share * cores - SPARE))
+
+
+def _work(rung: Rung) -> float:
+    return rung.width * rung.height / rung.step
+
+
+def _codec(rung: Rung, plan: VideoPlan, threads: int) -> VideoCodecContext:
     codec = av.CodecContext.create("libx264", "w")
     assert isinstance(codec, VideoCodecContext)
     codec.width, codec.height, codec.pix_fmt = rung.width, rung.height, "yuv420p"
@@ -262,7 +284,7 @@ def _codec(rung: Rung, plan: VideoPlan) -> VideoCodecContext:
     # Tags are copied by hand: nothing in PyAV carries them from frame to encoder, and a lost tag shifts every colour.
     codec.color_primaries, codec.color_trc = plan.colour.primaries, plan.colour.transfer
     codec.colorspace, codec.color_range = plan.colour.matrix, 1
-    codec.thread_count = rung.threads
+    codec.thread_count = threads
     codec.flags |= Flags.global_header | Flags.bitexact | Flags.closed_gop
     codec.options = options(rung)
     codec.open()
@@ -274,14 +296,14 @@ def _rate(grid: Grid, step: int) -> Fraction:
 
 
 def options(rung: Rung) -> dict[str, str]:
-    """x264's settings for a rung, each for a reason."""
+    """x264's settings for a rung, each for a reason. A rung's CRF is meant for x264's own presets, which a rung may name."""
     return {
-        "preset": rung.preset,
+        "preset": rung.preset or PRESET,
         "profile": "high",  # Apple 1.4: High is preferred; every player of the last ten years decodes it
-        "crf": str(rung.crf),
+        "crf": str(rung.crf + (0 if rung.preset else CRF_OFFSET)),
         "maxrate": f"{rung.maxrate_kbps}k",
         "bufsize": f"{rung.bufsize_kbps}k",
         "a53cc": "0",  # closed captions are a rendition of their own, and the playlists say that the picture has none
         "forced-idr": "1",  # our I frames are IDR frames: a segment must start with one
-        "x264-params": X264,
+        "x264-params": X264 if rung.preset else f"{X264}:{TUNED}",
     }

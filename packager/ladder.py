@@ -17,7 +17,7 @@ HALF_RATE_BELOW, HALF_RATE_ABOVE = 540, Fraction(61, 2)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A line of the ladder: short side in pixels, ceiling in kb/s, quality aimed at (x264 CRF); x264's preset if not by size."""
+    """A line of the ladder: short side in pixels, ceiling in kb/s, quality aimed at (x264 CRF); x264's preset in place of our own settings."""
 
     short: int
     ceiling_kbps: int
@@ -43,16 +43,12 @@ LOW = tuple({step.short: step for step in reversed(REFERENCE)}.values())[::-1]
 HIGH = tuple({step.short: step for step in REFERENCE}.values())
 BELOW_THE_TOP = (234, 360, 540, 720, 1080, 1440)
 LONGEST = 4096  # pixels: what H.264 decoders in hardware take; a panorama is made smaller as a whole
-# With the look-ahead that chunk.py gives it, half the time of veryfast for 4 % more bytes at the same VMAF (see docs/performance.md).
-PRESET = "superfast"
-# x264's frame threads up to a short side. Rungs run side by side, so threads cost more than they bring, but the largest rung holds up the others.
-THREADS = ((720, 1), (1080, 2), (LONGEST, 4))
 APART = 1.15  # a rung nearer than this to the top would be a second encode of the same picture
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One video rendition. Sizes in pixels, rates in kb/s; `step` 2 takes every second frame of the grid; `threads` are x264's.
+    """One video rendition. Sizes in pixels, rates in kb/s; `step` 2 takes every second frame of the grid.
 
     A `passthrough` rung keeps the source's own packets, some of which are decoded up to `reorder` frames before they are shown."""
 
@@ -64,7 +60,6 @@ class Rung:
     crf: float
     preset: str
     step: int
-    threads: int
     passthrough: bool = False
     reorder: int = 0
 
@@ -130,9 +125,8 @@ def _rung(step: Step, width: int, height: int, halve: bool) -> Rung:
         maxrate_kbps=step.ceiling_kbps,
         bufsize_kbps=step.ceiling_kbps * (1 if step.short <= REFERENCE[0].short else 2),
         crf=step.crf,
-        preset=step.preset or PRESET,
+        preset=step.preset,
         step=2 if halve and step.short < HALF_RATE_BELOW else 1,
-        threads=next(threads for short, threads in THREADS if step.short <= short),
     )
 
 

@@ -145,7 +145,6 @@ def _rung(sps: SpsFacts, kbps: int, reorder: int) -> Rung:
         crf=0,
         preset="",
         step=1,
-        threads=0,
         passthrough=True,
         reorder=reorder,
     )

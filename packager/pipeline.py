@@ -20,15 +20,14 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from packager import plan as planning
-from packager import renditions, sandbox, tonemap
+from packager import renditions, sandbox, tonemap, workload
 from packager.attempt import IMMUTABLE, Attempt, Place, finished_chunks, sweep
 from packager.errors import Cancelled, EncodeFailed, PackagerError, SourceRefused
 from packager.facts import SourceFacts
 from packager.index import ChunkIndex
-from packager.ladder import Rung
 from packager.meter import Meter, Progress
 from packager.passthrough import NOT_PASSABLE
-from packager.plan import Options, Plan, VideoPlan
+from packager.plan import Options, Plan
 from packager.publish import Package, publish
 from packager.sandbox import LIMITS, Limits
 from packager.stages import Published, Stages
@@ -39,6 +38,7 @@ PROBE_LIMITS = sandbox.Limits(memory_bytes=2 << 30, cpu_s=1800)
 DEFAULTS = Options()
 HASH_BLOCK = 4 << 20
 UNCAUGHT = 2.0  # seconds of film per second: slower than this, all rungs together are caught up by a viewer (see timeline.chunks)
+WATCHED_S = 0.5  # between two looks at whether anybody watches
 CORES, CORES_PER_CHUNK = len(os.sched_getaffinity(0)), 6  # one chunk's rungs keep about six cores busy
 FACTS: TypeAdapter[SourceFacts] = TypeAdapter(SourceFacts)
 
@@ -93,9 +93,8 @@ def encode(
     """Make a film's HLS package under `prefix` (or under what `prefix` answers to the version hash) and describe it.
 
     Raises SourceRefused (final), EncodeFailed (worth another attempt), Cancelled, a plain PackagerError if `prefix` holds another plan's package,
-    or storage's errors. Blocking; one child process at a time
-    works on the picture and one on the sound. `published` is told, from the thread that made it so, of each stage that can be watched; `watched`
-    answers whether anybody does: their pictures then come before the rest, which costs the film another decoding.
+    or storage's errors. Blocking; one child process at a time works on the picture and one on the sound. `published` is told, from the thread that
+    made it so, of each stage that can be watched; `watched` answers whether anybody does: another child then runs ahead with what they need.
     """
     report(Progress("probing", 0.0))
     facts = probe(source, cancelled=cancelled)
@@ -153,12 +152,11 @@ class _Run:
     ) -> None:
         self._store, self._prefix, self._plan, self._orders = store, prefix, plan, orders
         self._stopped = False
-        self._ahead: list[str] = []  # what a viewer may need ahead of the rest
-        self._leading = threading.Lock()
+        self._pictured = threading.Event()
         self._request = {"path": str(source), "plan": plan.to_json().decode(), "cube": cube}
         self._spans = renditions.spans(plan)
         self._done: set[Place] = set()
-        self._meter = _meter(plan, orders.report)
+        self._meter = Meter(*workload.total(plan), orders.report)
         self._stages = Stages(store, prefix, plan, self._tell, self._meter.speed)
         self.poster = False
 
@@ -179,7 +177,7 @@ class _Run:
         self._stages.add(*found.values())
         for place in found:
             if self._plan.video and place[0].startswith("v"):
-                self._meter.found(self._cost(self._plan.video.chunks[place[1]], [place[0]]))
+                self._meter.found(workload.cost(self._plan.video, {place}))
 
     def _finished(self, index: ChunkIndex) -> None:
         self._done.add((index.rendition, index.chunk))
@@ -191,15 +189,17 @@ class _Run:
 
     def encode(self) -> int:
         """Everything that is not finished yet; the count of damaged packets."""
-        with ThreadPoolExecutor(3, thread_name_prefix="beside") as side:
+        with ThreadPoolExecutor(4, thread_name_prefix="beside") as side:
             beside = [side.submit(self._sound), side.submit(self._passed_through)]
             try:
                 damaged = self._started()
-                beside.append(side.submit(self._poster))
+                beside += [side.submit(self._poster), side.submit(self._lead)]
                 damaged += self._picture(beside)
+                self._pictured.set()
                 return damaged + sum(work.result() for work in beside)
             finally:
                 self._stopped = True  # an error on one side ends the other's child at once
+                self._pictured.set()
 
     def _halt(self) -> bool:
         return self._stopped or self._orders.cancelled()
@@ -209,20 +209,15 @@ class _Run:
         if not self._plan.video:
             return 0
         start = renditions.start(self._plan.video)
-        self._ahead = [] if start.passthrough else [start.name]
-        return self._chunk(self._plan.video.chunks[0], self._ahead)
+        return 0 if start.passthrough else self._chunks(self._plan.video.chunks[:1], [start.name])
 
     def _picture(self, beside: list[Future[int]]) -> int:
-        """Chunk after chunk of all rungs."""
+        """All rungs, one run of chunks after the other, or several at once where there are cores for it. An error ends all of them."""
         if not self._plan.video:
             return 0
         names = [rung.name for rung in self._plan.video.rungs if not rung.passthrough]
-        return self._chunks(self._plan.video.chunks, names, beside)
-
-    def _chunks(self, chunks: Sequence[Chunk], names: list[str], beside: list[Future[int]]) -> int:
-        """One after the other, or several at once where there are cores for it. An error ends all of them."""
         with ThreadPoolExecutor(max(1, CORES // CORES_PER_CHUNK), thread_name_prefix="chunk") as pool:
-            works = [pool.submit(self._turn, chunk, names) for chunk in chunks]
+            works = [pool.submit(self._chunks, run, names) for run in workload.runs(self._plan.video)]
             try:
                 return sum(self._settled(work, beside) for work in works)
             except BaseException:
@@ -238,17 +233,16 @@ class _Run:
                 other.result()
         return damaged
 
-    def _turn(self, chunk: Chunk, names: list[str]) -> int:
-        return self._lead() + self._chunk(chunk, names)
-
     def _lead(self) -> int:
-        """The whole film in the start rung, once, for a viewer whom all rungs together would keep waiting."""
-        with self._leading:
-            if not self._ahead or self._meter.speed() >= UNCAUGHT or not self._orders.watched():
-                return 0
-            assert self._plan.video
-            ahead, self._ahead = self._ahead, []
-            return sum(self._chunk(chunk, ahead) for chunk in self._plan.video.chunks)
+        """The whole film in the start rung, for a viewer whom all rungs together would keep waiting. What is damaged is counted with the rest."""
+        video = self._plan.video
+        if video and not (start := renditions.start(video)).passthrough:
+            while self._meter.speed() >= UNCAUGHT or not self._orders.watched():
+                if self._pictured.wait(WATCHED_S):
+                    return 0
+            for run in workload.runs(video):
+                self._chunks(run, [start.name])
+        return 0
 
     def _passed_through(self) -> int:
         """The source's own pictures, repackaged by one child in one go: far faster than anybody watches."""
@@ -258,29 +252,28 @@ class _Run:
         if not plan or not rung or not missing:
             return 0
         what = {"chunk": missing[0], "through": missing[-1]}
-        damaged = self._attempt("remux", what, {(rung, number) for number in missing}, lambda frames: None)
-        self._meter.done(rung, sum(self._cost(plan.chunks[number], [rung]) for number in missing))
+        wanted = {(rung, number) for number in missing}
+        damaged = self._attempt("remux", what, wanted, lambda frames: None)
+        self._meter.done(rung, workload.cost(plan, wanted))
         return damaged
 
-    def _chunk(self, chunk: Chunk, names: list[str]) -> int:
-        missing = [name for name in names if (name, chunk.number) not in self._done]
-        if not missing:
+    def _chunks(self, chunks: Sequence[Chunk], names: list[str]) -> int:
+        """What is missing of chunks that follow each other, by one child."""
+        missing = {(name, chunk.number) for chunk in chunks for name in names} - self._done
+        if not missing or not self._plan.video:
             return 0
-        cost = self._cost(chunk, missing)
-        piece = (chunk.number, *missing)
+        rungs = [name for name in names if any(name == wanted for wanted, _ in missing)]
+        first, last = min(number for _, number in missing), max(number for _, number in missing)
+        spanned = self._plan.video.chunks[first : last + 1]
+        cost = workload.cost(self._plan.video, missing)
+        piece = (first, *rungs)
 
         def progressed(frames: int) -> None:
-            self._meter.at(piece, cost * frames / (chunk.last - chunk.first))
+            self._meter.at(piece, cost * frames / (spanned[-1].last - spanned[0].first))
 
-        what = {"chunk": chunk.number, "rungs": missing}
-        damaged = self._attempt("chunk", what, {(name, chunk.number) for name in missing}, progressed)
+        damaged = self._attempt("chunk", {"chunk": first, "through": last, "rungs": rungs}, missing, progressed)
         self._meter.done(piece, cost)
         return damaged
-
-    def _cost(self, chunk: Chunk, names: list[str]) -> float:
-        assert self._plan.video
-        weights = (_weight(rung) for rung in self._plan.video.rungs if rung.name in names)
-        return _seconds(self._plan.video, chunk) * sum(weights)
 
     def _sound(self) -> int:
         damaged = 0
@@ -322,20 +315,6 @@ class _Run:
                 raise sandbox.nonsense("only a part")
             attempt.check()
             return damaged
-
-
-def _meter(plan: Plan, report: Callable[[Progress], None]) -> Meter:
-    per_second = float(sum(_weight(rung) for rung in plan.video.rungs)) if plan.video else 1.0
-    return Meter(float(plan.duration) * per_second, per_second, report)
-
-
-def _seconds(plan: VideoPlan, chunk: Chunk) -> float:
-    return (plan.grid.time(chunk.last) - plan.grid.time(chunk.first)) / plan.grid.timescale
-
-
-def _weight(rung: Rung) -> float:
-    """What a second of a rung costs: its pixels, and next to nothing when they are passed through."""
-    return rung.width * rung.height / rung.step * (0.01 if rung.passthrough else 1.0)
 
 
 __all__ = ["Options", "Package", "Progress", "Published", "encode", "probe"]

@@ -242,7 +242,7 @@ def test_a_given_ladder_is_kept_below_the_picture(plain: SourceFacts) -> None:
     plan = planned(plain, ladder=(Step(180, 90, 30.0), Step(270, 300, 20.0), Step(144, 60, 31.0, "medium")))
     assert plan.video
     assert [(rung.name, rung.preset) for rung in plan.video.rungs[1:]] == [
-        ("v180-90k", "superfast"),
+        ("v180-90k", ""),
         ("v144-60k", "medium"),
     ]
 

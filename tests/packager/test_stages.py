@@ -1,16 +1,20 @@
 """Stages: what is published before the end only grows, names nothing that isn't there, and comes in order."""
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import m3u8
 import pytest
 
-from packager import pipeline
+from packager import pipeline, sandbox
 from packager.pipeline import Options, Published, encode
 from storage.base import ObjectInfo, ObjectStore
 from storage.memory import MemoryStore
 from tests.packager.films import Film, Sound, make
+
+sandbox_run = sandbox.run
 
 
 class Watcher(MemoryStore):
@@ -108,11 +112,19 @@ def _only(texts: list[str]) -> str:
 def test_the_start_rung_goes_ahead_of_the_rest_only_for_a_viewer_who_would_have_to_wait(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sandbox, "run", _slow_for_several_rungs)
     monkeypatch.setattr(pipeline, "UNCAUGHT", float("inf"))
     assert _chunks_ahead(film, watched=True) == 5
     assert _chunks_ahead(film, watched=False) == 1
     monkeypatch.setattr(pipeline, "UNCAUGHT", 0.0)
     assert _chunks_ahead(film, watched=True) == 1
+
+
+def _slow_for_several_rungs(task: str, request: dict[str, Any], **rest: Any) -> Iterator[sandbox.Message]:
+    """Children as they are where pictures are large: what makes all rungs is far slower than what makes one."""
+    if len(request.get("rungs", ())) > 1:
+        time.sleep(2)
+    yield from sandbox_run(task, request, **rest)
 
 
 def _chunks_ahead(film: Path, *, watched: bool) -> int:
