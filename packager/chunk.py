@@ -29,9 +29,10 @@ from packager.picture import Filters, prepared, scaled
 from packager.plan import Plan, VideoPlan
 from packager.source import Decoder
 from packager.timeline import Chunk, Grid
+from packager.workload import CORES_PER_CHILD
 
 QUEUE_FRAMES = 3
-CORES = len(os.sched_getaffinity(0))
+CORES = min(len(os.sched_getaffinity(0)), CORES_PER_CHILD)
 SPARE = 0.25  # of a core: so little is not worth a thread
 PROGRESS_S = 0.5
 I_FRAME = 1

@@ -39,7 +39,7 @@ DEFAULTS = Options()
 HASH_BLOCK = 4 << 20
 UNCAUGHT = 2.0  # seconds of film per second: slower than this, all rungs together are caught up by a viewer (see timeline.chunks)
 WATCHED_S = 0.5  # between two looks at whether anybody watches
-CORES, CORES_PER_CHUNK = len(os.sched_getaffinity(0)), 6  # one chunk's rungs keep about six cores busy
+CORES = len(os.sched_getaffinity(0))
 FACTS: TypeAdapter[SourceFacts] = TypeAdapter(SourceFacts)
 
 
@@ -216,7 +216,7 @@ class _Run:
         if not self._plan.video:
             return 0
         names = [rung.name for rung in self._plan.video.rungs if not rung.passthrough]
-        with ThreadPoolExecutor(max(1, CORES // CORES_PER_CHUNK), thread_name_prefix="chunk") as pool:
+        with ThreadPoolExecutor(max(1, CORES // workload.CORES_PER_CHILD), thread_name_prefix="chunk") as pool:
             works = [pool.submit(self._chunks, run, names) for run in workload.runs(self._plan.video)]
             try:
                 return sum(self._settled(work, beside) for work in works)

@@ -8,6 +8,7 @@ from packager.ladder import Rung
 from packager.plan import Plan, VideoPlan
 from packager.timeline import Chunk
 
+CORES_PER_CHILD = 6  # a child's rungs keep about so many busy
 RUN_S = 60  # of film for one child: starting one costs about a second of CPU time
 
 
