@@ -189,11 +189,12 @@ class _Run:
 
     def encode(self) -> int:
         """Everything that is not finished yet; the count of damaged packets."""
-        with ThreadPoolExecutor(4, thread_name_prefix="beside") as side:
+        with ThreadPoolExecutor(3, thread_name_prefix="beside") as side:
             beside = [side.submit(self._sound), side.submit(self._passed_through)]
             try:
                 damaged = self._started()
-                beside += [side.submit(self._poster), side.submit(self._lead)]
+                self._poster()  # before the rest, not beside it: memory is counted at its highest
+                beside.append(side.submit(self._lead))
                 damaged += self._picture(beside)
                 self._pictured.set()
                 return damaged + sum(work.result() for work in beside)
@@ -288,16 +289,15 @@ class _Run:
         if not self._plan.video:
             self._meter.at("sound", frames * planning.AAC_FRAME / planning.AUDIO_RATE)
 
-    def _poster(self) -> int:
+    def _poster(self) -> None:
         """A film without a poster is better than none: what goes wrong here is left to the report and damages nothing."""
         if not self._plan.video and self._plan.cover is None:
-            return 0
+            return
         with contextlib.suppress(EncodeFailed, SourceRefused):
             for message in sandbox.run("stills", self._request, limits=self._orders.limits, cancelled=self._halt):
                 if message.kind == "poster":
                     self._store.put(f"{self._prefix}/poster.jpg", message.payload, type="image/jpeg", cache=IMMUTABLE)
                     self.poster = self._stages.poster = True
-        return 0
 
     def _attempt(self, task: str, what: dict[str, Any], wanted: set[Place], progressed: Callable[[int], None]) -> int:
         """Run one child and store what it makes; the indexes of its chunks name it the winner, or somebody else was faster."""
