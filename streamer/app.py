@@ -32,7 +32,8 @@ from streamer.delivery import api as delivery_api
 from streamer.delivery import cdn
 from streamer.delivery.origin import Origin
 from streamer.ingest import api as ingest_api
-from streamer.ingest import tus_films, uploads
+from streamer.ingest import uploads
+from streamer.ingest.tus import films as tus_films
 from streamer.jobs import api as jobs_api
 from streamer.middleware import BodyFirst, BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
 from streamer.ops import health

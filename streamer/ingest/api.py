@@ -1,7 +1,7 @@
 """Uploads over HTTP: the file is the body of one POST.
 
 `POST /uploads?filename=…&title=…&policy=private|public` answers 201 when the bytes are durable and the film is queued. It can't be resumed;
-what `tus_api` takes can.
+what `tus` takes can.
 """
 
 import asyncio
@@ -21,9 +21,10 @@ from streamer.accounts.roles import Permission
 from streamer.catalog import documents
 from streamer.catalog.tables import Policy
 from streamer.errors import Invalid, NotFound, Problem
-from streamer.ingest import tus_api, uploads
+from streamer.ingest import uploads
 from streamer.ingest.stream import UNLIMITED, linger, receiver
 from streamer.ingest.tables import Upload
+from streamer.ingest.tus import api as tus
 from streamer.ingest.uploads import Received, Wanted
 from streamer.jobs import api as jobs_api
 from streamer.problems import of as problem_of
@@ -110,5 +111,5 @@ def _services(request: Request) -> Services:
 routes = [
     Route("/uploads", create_upload, methods=["POST"], max_body_size=UNLIMITED),
     Route("/uploads/{id}", read_upload),
-    *tus_api.routes,
+    *tus.routes,
 ]

@@ -221,7 +221,7 @@ def owned(s: Session, upload_id: str, user_id: str) -> Upload | None:
 
 
 def _is_whole() -> ColumnElement[bool]:
-    """A resumable upload was acknowledged to its last byte, so `tus.settle` makes it a film, however late."""
+    """A resumable upload was acknowledged to its last byte, so `films.settle` makes it a film, however late."""
     return exists().where(TusUpload.id == Upload.id, ~TusUpload.partial, Upload.received == Upload.declared_size)
 
 

@@ -20,9 +20,10 @@ from streamer import db
 from streamer.catalog.tables import Policy
 from streamer.catalog.versions import Source
 from streamer.errors import Conflict, Gone, Invalid, Problem
-from streamer.ingest import tus_rows, uploads
+from streamer.ingest import uploads
 from streamer.ingest.tables import TusUpload, Upload, UploadState
-from streamer.ingest.tus_rows import Opening, Resumable
+from streamer.ingest.tus import rows
+from streamer.ingest.tus.rows import Opening, Resumable
 from streamer.ingest.uploads import Wanted
 from streamer.jobs import queues
 from streamer.services import Services
@@ -34,7 +35,7 @@ def join(services: Services, user_id: str, opening: Opening, parts: Sequence[str
     """One film of finished parts, which go. Asked for again, it is the same one."""
 
     def begun(s: Session) -> Resumable:
-        return tus_rows.whole_of(s, user_id, parts) or tus_rows.insert(s, services, user_id, opening)
+        return rows.whole_of(s, user_id, parts) or rows.insert(s, services, user_id, opening)
 
     found = db.retrying(services, begun)
     return found if found.is_received else complete(services, found)
@@ -43,9 +44,9 @@ def join(services: Services, user_id: str, opening: Opening, parts: Sequence[str
 def size_of_parts(services: Services, user_id: str, parts: Sequence[str]) -> int | None:
     """What they come to, or the refusal that says which is not ready."""
     with db.reading(services) as s:
-        if (whole := tus_rows.whole_of(s, user_id, parts)) is not None:
+        if (whole := rows.whole_of(s, user_id, parts)) is not None:
             return whole.upload.declared_size
-        return sum(_size_of_part(tus_rows.owned(s, user_id, part)) for part in parts)
+        return sum(_size_of_part(rows.owned(s, user_id, part)) for part in parts)
 
 
 def complete(services: Services, found: Resumable) -> Resumable:
@@ -55,10 +56,10 @@ def complete(services: Services, found: Resumable) -> Resumable:
     try:
         with ExitStack() as held:
             sizes = [held.enter_context(services.uploads.hold(part)) for part in sorted(parts)]
-            if (now := tus_rows.find(services, found.upload.user_id, found.id)).is_received:
+            if (now := rows.find(services, found.upload.user_id, found.id)).is_received:
                 return now  # whoever held it before us made the film
             if sum(sizes) != found.upload.declared_size:
-                raise tus_rows.lost()
+                raise rows.lost()
             source = _put(services, found.upload, parts)
             done = db.retrying(services, lambda s: _enter(s, services, found, what, source, parts))
             uploads.drop(services, *parts)
@@ -77,7 +78,7 @@ def settle(services: Services) -> int:
 
 def _whole_ones() -> Select[Upload, TusUpload]:
     whole = or_(Upload.received == Upload.declared_size, TusUpload.parts.is_not(None))
-    return tus_rows.both().where(Upload.state == UploadState.RECEIVING, ~TusUpload.partial, whole)
+    return rows.both().where(Upload.state == UploadState.RECEIVING, ~TusUpload.partial, whole)
 
 
 def _settled(services: Services, found: Resumable) -> bool:
@@ -92,7 +93,7 @@ def _settled(services: Services, found: Resumable) -> bool:
 
 def _made_elsewhere(services: Services, found: Resumable) -> Resumable:
     try:
-        return tus_rows.received(services, found)
+        return rows.received(services, found)
     except Gone:
         services.store.delete(found.upload.source_key)  # it was given up while its bytes were on their way
         raise

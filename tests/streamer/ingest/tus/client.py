@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from streamer.ingest.tus_headers import BYTES, VERSION
+from streamer.ingest.tus.protocol import BYTES, VERSION
 
 
 def metadata(**said: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from tusclient.client import TusClient
 
 from tests.line import BreakingLine
-from tests.streamer.ingest.tus_client import Tus
+from tests.streamer.ingest.tus.client import Tus
 from tests.whole import Product
 
 MIB = 1 << 20

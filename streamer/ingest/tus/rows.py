@@ -12,7 +12,7 @@ from streamer.accounts.tables import User
 from streamer.errors import Gone, NotFound, Problem
 from streamer.ingest import uploads
 from streamer.ingest.tables import TusUpload, Upload, UploadState
-from streamer.ingest.tus_headers import Concat
+from streamer.ingest.tus.protocol import Concat
 from streamer.ingest.uploads import Wanted
 from streamer.services import Services
 

@@ -1,4 +1,4 @@
-"""Resumable uploads: what a request does with the bytes of one. Says nothing in HTTP; `tus_api` does.
+"""Resumable uploads: what a request does with the bytes of one. Says nothing in HTTP; `api` does.
 
 How far an upload has come is the size of its file, which is durable before anybody is told; the row only follows. One request at a time
 writes: the file's lock says so in every process of the machine.
@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from storage import ObjectMissing, OffsetMismatch, UploadBusy
 from streamer import db
 from streamer.errors import Conflict, Forbidden, Gone, Invalid, TooLarge
-from streamer.ingest import tus_films, tus_rows, uploads
+from streamer.ingest import uploads
 from streamer.ingest.tables import Upload
-from streamer.ingest.tus_headers import Checksum
-from streamer.ingest.tus_rows import Opening, Resumable
+from streamer.ingest.tus import films, rows
+from streamer.ingest.tus.protocol import Checksum
+from streamer.ingest.tus.rows import Opening, Resumable
 from streamer.services import Services
 
 _NOTE_S = 5.0
@@ -33,7 +34,7 @@ class WrongOffset(Conflict):
 def create(services: Services, user_id: str, opening: Opening) -> Resumable:
     """A new, empty upload, if the user may have another one of this size."""
     uploads.check_room(services, opening.what.size or 0)
-    made = db.retrying(services, lambda s: tus_rows.insert(s, services, user_id, opening))
+    made = db.retrying(services, lambda s: rows.insert(s, services, user_id, opening))
     services.uploads.create(made.id)
     return made
 
@@ -51,7 +52,7 @@ def offset(services: Services, found: Resumable) -> tuple[Resumable, int | None]
         if size == found.upload.declared_size and not found.tus.partial:
             found = _completed(services, found)
     except ObjectMissing:
-        found = tus_rows.received(services, found)
+        found = rows.received(services, found)
         return found, found.upload.received
     return found, size
 
@@ -65,7 +66,7 @@ def declare(services: Services, found: Resumable, size: int) -> Resumable:
             raise Invalid("More bytes than that are here already.", code="tus_length")
         uploads.check_size(size, services.config.ingest)
         db.retrying(services, lambda s: uploads.note(s, found.id, Upload.declared_size.is_(None), declared_size=size))
-    return tus_rows.find(services, found.upload.user_id, found.id)
+    return rows.find(services, found.upload.user_id, found.id)
 
 
 def append(
@@ -80,9 +81,9 @@ def append(
     except OffsetMismatch as error:
         raise WrongOffset(error.size) from error
     except ObjectMissing as error:
-        raise WrongOffset(tus_rows.received(services, found).upload.received) from error
+        raise WrongOffset(rows.received(services, found).upload.received) from error
     if not db.retrying(services, lambda s: uploads.note(s, found.id, received=size)):
-        tus_rows.find(services, found.upload.user_id, found.id)  # Gone, unless another request made the film of it
+        rows.find(services, found.upload.user_id, found.id)  # Gone, unless another request made the film of it
     if size == found.upload.declared_size and not found.tus.partial:
         _completed(services, found)
     return size
@@ -101,14 +102,14 @@ def check_writable(services: Services, found: Resumable, offset: int, size: int 
 def terminate(services: Services, found: Resumable) -> None:
     """End the upload and remove its bytes. What has become a film is not ended here."""
     if not uploads.give_up(services, found.upload, _TERMINATED):
-        tus_rows.find(services, found.upload.user_id, found.id)  # Gone when somebody else ended it
+        rows.find(services, found.upload.user_id, found.id)  # Gone when somebody else ended it
         raise Conflict("The upload has become a film; delete the film instead.", code="upload_finished")
 
 
 def _completed(services: Services, found: Resumable) -> Resumable:
     """The film, or the upload as it is while another request makes the film: its bytes are safe, so nobody has to wait for that."""
     try:
-        return tus_films.complete(services, found)
+        return films.complete(services, found)
     except UploadBusy:
         return found
 

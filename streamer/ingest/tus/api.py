@@ -24,10 +24,11 @@ from storage import StorageError
 from streamer.accounts import logins
 from streamer.accounts.roles import Permission
 from streamer.errors import Invalid, Problem
-from streamer.ingest import tus, tus_films, tus_headers, tus_rows, uploads
+from streamer.ingest import uploads
 from streamer.ingest.stream import UNLIMITED, linger, receiver
-from streamer.ingest.tus_headers import Checksum
-from streamer.ingest.tus_rows import Opening, Resumable
+from streamer.ingest.tus import films, protocol, rows, transfers
+from streamer.ingest.tus.protocol import Checksum
+from streamer.ingest.tus.rows import Opening, Resumable
 from streamer.problems import MethodNotAllowed
 from streamer.problems import of as problem_of
 from streamer.services import Services
@@ -65,7 +66,7 @@ class Spoken:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def said(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["Tus-Resumable"] = tus_headers.VERSION
+                MutableHeaders(scope=message)["Tus-Resumable"] = protocol.VERSION
             await send(message)
 
         await self.app(scope, receive, said)
@@ -76,10 +77,10 @@ def _options(request: Request) -> Response:
     return Response(
         status_code=204,
         headers={
-            "Tus-Version": tus_headers.VERSION,
-            "Tus-Extension": ",".join(tus_headers.EXTENSIONS),
+            "Tus-Version": protocol.VERSION,
+            "Tus-Extension": ",".join(protocol.EXTENSIONS),
             "Tus-Max-Size": str(services.config.ingest.max_upload_bytes),
-            "Tus-Checksum-Algorithm": ",".join(tus_headers.ALGORITHMS),
+            "Tus-Checksum-Algorithm": ",".join(protocol.ALGORITHMS),
         },
     )
 
@@ -87,7 +88,7 @@ def _options(request: Request) -> Response:
 async def _guarded(request: Request, endpoint: Endpoint) -> Response:
     try:
         who = await logins.require_async(request, Permission.UPLOADS_CREATE)
-        tus_headers.check_version(request.headers.get("tus-resumable"))
+        protocol.check_version(request.headers.get("tus-resumable"))
         return await endpoint(request, request.app.state.services, who.user_id)
     except (Problem, StorageError) as error:
         problem = problem_of(error)
@@ -99,20 +100,20 @@ async def _guarded(request: Request, endpoint: Endpoint) -> Response:
 
 async def _create(request: Request, services: Services, user_id: str) -> Response:
     if _has_body(request):
-        tus_headers.check_type(request.headers.get("content-type"))
-    concat = tus_headers.concat(request.headers.get("upload-concat"))
+        protocol.check_type(request.headers.get("content-type"))
+    concat = protocol.concat(request.headers.get("upload-concat"))
     if concat is not None and concat.parts:
         return await _join(request, services, user_id, concat.parts)
-    size = tus_headers.length(request.headers.get("upload-length"), request.headers.get("upload-defer-length"))
+    size = protocol.length(request.headers.get("upload-length"), request.headers.get("upload-defer-length"))
     opening = _opening(request, services, size)
     if size is not None and (_content_length(request) or 0) > size:
         raise Invalid("The body is longer than Upload-Length.", code="tus_length")
-    checksum = tus_headers.checksum(request.headers.get("upload-checksum"))
-    made = await run_in_threadpool(tus.create, services, user_id, opening)
+    checksum = protocol.checksum(request.headers.get("upload-checksum"))
+    made = await run_in_threadpool(transfers.create, services, user_id, opening)
     headers = {"Location": f"{_PATH}/{made.id}"}
     if _has_body(request):
         offset = await _receive(request, services, made, 0, checksum)
-        made = await run_in_threadpool(tus_rows.find, services, user_id, made.id)
+        made = await run_in_threadpool(rows.find, services, user_id, made.id)
         headers["Upload-Offset"] = str(offset)
     return Response(status_code=201, headers=headers | _expiry(services, made))
 
@@ -120,15 +121,15 @@ async def _create(request: Request, services: Services, user_id: str) -> Respons
 async def _join(request: Request, services: Services, user_id: str, parts: tuple[str, ...]) -> Response:
     if "upload-length" in request.headers or _has_body(request):
         raise Invalid("A whole made of parts has neither Upload-Length nor a body of its own.", code="tus_concat")
-    size = await run_in_threadpool(tus_films.size_of_parts, services, user_id, parts)
+    size = await run_in_threadpool(films.size_of_parts, services, user_id, parts)
     opening = _opening(request, services, size)
-    whole = await run_in_threadpool(tus_films.join, services, user_id, opening, parts)
+    whole = await run_in_threadpool(films.join, services, user_id, opening, parts)
     return Response(status_code=201, headers={"Location": f"{_PATH}/{whole.id}"})
 
 
 async def _head(request: Request, services: Services, user_id: str) -> Response:
-    found = await run_in_threadpool(tus_rows.find, services, user_id, request.path_params["id"])
-    found, offset = await run_in_threadpool(tus.offset, services, found)
+    found = await run_in_threadpool(rows.find, services, user_id, request.path_params["id"])
+    found, offset = await run_in_threadpool(transfers.offset, services, found)
     size = found.upload.declared_size
     told = {
         "Upload-Offset": None if offset is None else str(offset),
@@ -144,24 +145,24 @@ async def _head(request: Request, services: Services, user_id: str) -> Response:
 
 async def _patch(request: Request, services: Services, user_id: str) -> Response:
     headers = request.headers
-    tus_headers.check_type(headers.get("content-type"))
-    offset = tus_headers.number("Upload-Offset", headers.get("upload-offset"))
-    checksum = tus_headers.checksum(headers.get("upload-checksum"))
+    protocol.check_type(headers.get("content-type"))
+    offset = protocol.number("Upload-Offset", headers.get("upload-offset"))
+    checksum = protocol.checksum(headers.get("upload-checksum"))
     declared = headers.get("upload-length")
-    size = None if declared is None else tus_headers.number("Upload-Length", declared)
-    found = await run_in_threadpool(tus_rows.find, services, user_id, request.path_params["id"])
+    size = None if declared is None else protocol.number("Upload-Length", declared)
+    found = await run_in_threadpool(rows.find, services, user_id, request.path_params["id"])
     if size is not None:
-        found = await run_in_threadpool(tus.declare, services, found, size)
-    tus.check_writable(services, found, offset, _content_length(request))
+        found = await run_in_threadpool(transfers.declare, services, found, size)
+    transfers.check_writable(services, found, offset, _content_length(request))
     if not found.is_received:  # else there is nothing to add, and nothing was sent
         offset = await _receive(request, services, found, offset, checksum)
-        found = await run_in_threadpool(tus_rows.find, services, user_id, found.id)
+        found = await run_in_threadpool(rows.find, services, user_id, found.id)
     return Response(status_code=204, headers={"Upload-Offset": str(offset)} | _expiry(services, found))
 
 
 async def _delete(request: Request, services: Services, user_id: str) -> Response:
-    found = await run_in_threadpool(tus_rows.find, services, user_id, request.path_params["id"])
-    await run_in_threadpool(tus.terminate, services, found)
+    found = await run_in_threadpool(rows.find, services, user_id, request.path_params["id"])
+    await run_in_threadpool(transfers.terminate, services, found)
     return Response(status_code=204)
 
 
@@ -171,7 +172,7 @@ async def _receive(
     """The body to disk, and to storage and the queue when it was the last of it; the new offset."""
 
     def write(batches: Iterator[bytes]) -> int:
-        return tus.append(services, found, offset, batches, checksum)
+        return transfers.append(services, found, offset, batches, checksum)
 
     async with aclosing(request.stream()) as pieces:
         return await receiver().receive(pieces, write, services.config.ingest.idle_timeout_s)
@@ -179,17 +180,17 @@ async def _receive(
 
 def _opening(request: Request, services: Services, size: int | None) -> Opening:
     text = request.headers.get("upload-metadata")
-    said = tus_headers.metadata(text)
+    said = protocol.metadata(text)
     name = said.get("filename") or said.get("name") or ""
     policy = uploads.policy(said.get("policy", "private"))
     what = uploads.wanted(name, said.get("title"), policy, size, services.config.ingest)
-    return Opening(what, text, tus_headers.concat(request.headers.get("upload-concat")))
+    return Opening(what, text, protocol.concat(request.headers.get("upload-concat")))
 
 
 def _concat(found: Resumable) -> str | None:
     if found.concat is None:
         return None
-    return tus_headers.concat_text(found.concat, [f"{_PATH}/{part}" for part in found.concat.parts])
+    return protocol.concat_text(found.concat, [f"{_PATH}/{part}" for part in found.concat.parts])
 
 
 def _expiry(services: Services, found: Resumable) -> dict[str, str]:

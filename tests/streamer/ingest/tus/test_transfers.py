@@ -15,11 +15,12 @@ from storage import StorageDown
 from streamer import db
 from streamer.catalog.tables import Asset
 from streamer.config import Config
-from streamer.ingest import tus_films, uploads
+from streamer.ingest import uploads
 from streamer.ingest.tables import Upload
+from streamer.ingest.tus import films
 from streamer.jobs.tables import Job
 from streamer.services import Services
-from tests.streamer.ingest.tus_client import Tus, metadata
+from tests.streamer.ingest.tus.client import Tus, metadata
 from tests.streamer.site_under_test import Site
 from tests.streamer.stack import wait_for
 
@@ -114,8 +115,8 @@ class TestOnBothDatabases:
         assert tus.offset(done) == len(FILM) and tus.upload(done)["asset_id"]
         for path in (half, part):
             assert (tus.head(path).status_code, tus.patch(path, 5, b"x").json()["code"]) == (410, "upload_gone")
-        assert tus_films.settle(site.services) == 1
-        assert tus_films.settle(site.services) == 0
+        assert films.settle(site.services) == 1
+        assert films.settle(site.services) == 0
         assert tus.upload(whole)["sha256"] == hashlib.sha256(b"nine byte").hexdigest()
         assert (count(site.services, Asset), files(site)) == (2, [])
 
@@ -418,13 +419,13 @@ class TestTheEnd:
     ) -> None:
         path = tus.new(len(FILM))
         offsets: list[int] = []
-        real = tus_films._put
+        real = films._put
 
         def asked(*args: Any) -> Any:
             offsets.append(tus.offset(path))
             return real(*args)
 
-        monkeypatch.setattr(tus_films, "_put", asked)
+        monkeypatch.setattr(films, "_put", asked)
         assert tus.patch(path, 0, FILM).status_code == 204
         assert (offsets, count(site.services, Asset)) == ([len(FILM)], 1)
 
@@ -432,14 +433,14 @@ class TestTheEnd:
         self, site: Site, tus: Tus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tus.new(len(FILM))
-        real = tus_films._put
+        real = films._put
 
         def ended(*args: Any) -> Any:
             done = real(*args)
             assert tus.ask("DELETE", path).status_code == 204
             return done
 
-        monkeypatch.setattr(tus_films, "_put", ended)
+        monkeypatch.setattr(films, "_put", ended)
         assert tus.patch(path, 0, FILM).status_code == 410
         assert count(site.services, Asset) == 0
         assert (list(site.services.store.list("sources/")), files(site)) == ([], [])
