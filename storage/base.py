@@ -142,17 +142,28 @@ class UploadStore(Protocol):
     def append(self, id: str, offset: int, chunks: Iterable[bytes], *, whole: bool = False) -> int:
         """Add bytes at `offset`, which must be the present size, and return the new size; UploadBusy while another writes.
 
+        Asks the other to let go if nothing comes to them: of two who both send, the first goes on.
         When `chunks` raises, what came before is kept and durable, and the error goes on to the caller. With `whole`
         nothing of this call is kept then, nor when the process dies in the middle of it.
         """
         ...
 
     def hold(self, id: str) -> AbstractContextManager[int]:
-        """Bytes received so far, and nobody appends while the block lasts; UploadBusy or ObjectMissing."""
+        """Bytes received so far, and nobody appends while the block lasts; UploadBusy or ObjectMissing.
+
+        Asks whoever is appending to let go.
+        """
         ...
 
     def size(self, id: str) -> int:
         """What `hold` gives, let go at once."""
+        ...
+
+    def asked(self, id: str, *, silent: bool) -> bool:
+        """For the source of an append's chunks: whether it should end now, because another waits or the upload is gone.
+
+        `silent` says that nothing has come for a while. Cheap enough to ask ten times a second.
+        """
         ...
 
     def ids(self) -> Iterator[str]:

@@ -7,6 +7,10 @@ with the process, so it is never left behind.
 
 An append that must stay whole or leave nothing first puts a mark beside the file, a symbolic link that points to the old size in
 digits: making one is a single step, so there is no half-written mark. Whoever takes the file next cuts it back to its mark.
+
+A client that comes back would wait for its own dead connection, so whoever finds the file locked leaves another mark, which the writer
+looks for. Whoever gets the lock removes it: a mark is always meant for the writer of the moment, and one that a killed process left
+harms nobody.
 """
 
 import fcntl
@@ -20,8 +24,9 @@ from storage.base import KeyRefused, ObjectExists, ObjectMissing, OffsetMismatch
 from storage.disk import disk_errors, make_folder, sync_folder
 
 _BATCH = 1 << 20
-_PATIENCE_S, _LOOK_S = 1.0, 0.02
-_MARK = "@whole"  # not the end of any id
+_PATIENCE_S, _LOOK_S = 2.0, 0.02
+# Marks beside a file; no id has an @ in it.
+_WHOLE, _HOLD, _APPEND = "@whole", "@hold", "@append"
 
 
 class LocalUploads:
@@ -41,7 +46,7 @@ class LocalUploads:
             sync_folder(self.root)
 
     def append(self, id: str, offset: int, chunks: Iterable[bytes], *, whole: bool = False) -> int:
-        with self._open(id) as handle:
+        with self._open(id, _APPEND) as handle:
             size = os.fstat(handle).st_size
             if offset != size:
                 raise OffsetMismatch(f"{id} ends at byte {size}, not {offset}", size)
@@ -54,7 +59,7 @@ class LocalUploads:
 
     @contextmanager
     def hold(self, id: str) -> Iterator[int]:
-        with self._open(id) as handle:
+        with self._open(id, _HOLD) as handle:
             size = os.fstat(handle).st_size
             os.fdatasync(handle)  # a killed process left bytes that only the kernel has
             yield size
@@ -63,9 +68,14 @@ class LocalUploads:
         with self.hold(id) as size:
             return size
 
+    def asked(self, id: str, *, silent: bool) -> bool:
+        if not self._path(id).exists() or self._mark(id, _HOLD).is_symlink():
+            return True
+        return silent and self._mark(id, _APPEND).is_symlink()
+
     def ids(self) -> Iterator[str]:
         with disk_errors(f"upload folder {self.root}"):
-            yield from sorted(name for name in os.listdir(self.root) if not name.endswith(_MARK))
+            yield from sorted(name for name in os.listdir(self.root) if "@" not in name)
 
     def finish(self, id: str) -> Path:
         path = self._path(id)
@@ -75,8 +85,9 @@ class LocalUploads:
 
     def abort(self, id: str) -> None:
         with disk_errors(id):
-            for path in (self._path(id), self._mark(id)):
-                path.unlink(missing_ok=True)
+            self._path(id).unlink(missing_ok=True)
+            for name in (_WHOLE, _HOLD, _APPEND):
+                self._mark(id, name).unlink(missing_ok=True)
             sync_folder(self.root)
 
     def _path(self, id: str) -> Path:
@@ -84,19 +95,19 @@ class LocalUploads:
             raise KeyRefused(f"not an upload id: {id[:80]!r}")
         return self.root / id
 
-    def _mark(self, id: str) -> Path:
-        return self.root / f"{id}{_MARK}"
+    def _mark(self, id: str, name: str) -> Path:
+        return self.root / f"{id}{name}"
 
     @contextmanager
-    def _open(self, id: str) -> Iterator[int]:
-        """A locked handle at the end of the file."""
+    def _open(self, id: str, wish: str) -> Iterator[int]:
+        """A locked handle at the end of the file; `wish` is the mark for whoever has it locked."""
         with disk_errors(id):
             try:
                 handle = os.open(self._path(id), os.O_WRONLY | os.O_APPEND)
             except FileNotFoundError:
                 raise ObjectMissing(id) from None
             try:
-                _lock(handle, id)
+                self._lock(handle, id, wish)
                 self._cut_back(id, handle)
                 yield handle
             finally:
@@ -104,7 +115,7 @@ class LocalUploads:
 
     @contextmanager
     def _all_or_nothing(self, id: str, handle: int) -> Iterator[None]:
-        os.symlink(str(os.fstat(handle).st_size), self._mark(id))
+        os.symlink(str(os.fstat(handle).st_size), self._mark(id, _WHOLE))
         sync_folder(self.root)
         try:
             yield
@@ -115,25 +126,33 @@ class LocalUploads:
 
     def _cut_back(self, id: str, handle: int) -> None:
         with suppress(FileNotFoundError):
-            os.ftruncate(handle, int(os.readlink(self._mark(id))))
+            os.ftruncate(handle, int(os.readlink(self._mark(id, _WHOLE))))
             os.fdatasync(handle)
             self._unmark(id)
 
     def _unmark(self, id: str) -> None:
-        self._mark(id).unlink(missing_ok=True)
+        self._mark(id, _WHOLE).unlink(missing_ok=True)
         sync_folder(self.root)
 
+    def _lock(self, handle: int, id: str, wish: str) -> None:
+        """Ask the writer to let go, and wait a moment until it has."""
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise UploadBusy(f"somebody else is writing to {id}") from None
+                self._ask(id, wish)
+                time.sleep(_LOOK_S)
+            else:
+                for name in (_HOLD, _APPEND):  # they were for the writer before; who still waits asks again
+                    self._mark(id, name).unlink(missing_ok=True)
+                return
 
-def _lock(handle: int, id: str) -> None:
-    """Wait a moment for a writer that is just leaving, such as one whose client vanished."""
-    until = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise UploadBusy(f"somebody else is writing to {id}") from None
-            time.sleep(_LOOK_S)
+    def _ask(self, id: str, wish: str) -> None:
+        with suppress(OSError):  # made already; or it can't be made, and all we can do is wait
+            os.symlink("asked", self._mark(id, wish))
 
 
 def _write_all(handle: int, chunks: Iterable[bytes]) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +151,38 @@ def test_nobody_writes_to_an_upload_that_somebody_holds(uploads: UploadStore) ->
             with pytest.raises(UploadBusy):
                 use()
     assert uploads.append("upl_1", 5, [b"x"]) == 6
+
+
+def test_who_finds_an_upload_taken_asks_for_it_and_the_wish_ends_with_the_writer(uploads: UploadStore) -> None:
+    heard: list[tuple[bool, bool]] = []
+
+    def until_asked() -> Iterator[bytes]:
+        yield b"kept"
+        while not uploads.asked("upl_1", silent=True):
+            time.sleep(0.01)
+        heard.append((uploads.asked("upl_1", silent=False), uploads.asked("upl_1", silent=True)))
+        raise ConnectionAbortedError
+
+    def write(offset: int) -> None:
+        with pytest.raises(ConnectionAbortedError):
+            uploads.append("upl_1", offset, until_asked())
+
+    for wish, size in ((lambda: uploads.size("upl_1"), 4), (lambda: uploads.append("upl_1", 8, [b"!"]), 9)):
+        writer = threading.Thread(target=write, args=(uploads.size("upl_1"),))
+        writer.start()
+        time.sleep(0.05)
+        assert wish() == size
+        writer.join()
+        assert not uploads.asked("upl_1", silent=True)
+    assert heard == [(True, True), (False, True)], "an append asks only a writer to whom nothing comes"
+    uploads.abort("upl_1")
+    assert uploads.asked("upl_1", silent=False), "what is gone needs no more bytes"
+
+
+def test_a_wish_that_nobody_waits_for_any_more_stops_nobody(uploads: LocalUploads) -> None:
+    (uploads.root / "upl_1@hold").symlink_to("asked")  # its process was killed
+    assert uploads.append("upl_1", 0, (b"x" for _ in range(3) if not uploads.asked("upl_1", silent=True))) == 3
+    assert list(uploads.ids()) == ["upl_1"]
 
 
 def test_an_aborted_upload_is_gone(uploads: UploadStore) -> None:

@@ -25,7 +25,7 @@ from streamer.accounts import logins
 from streamer.accounts.roles import Permission
 from streamer.errors import Invalid, Problem
 from streamer.ingest import uploads
-from streamer.ingest.stream import UNLIMITED, linger, receiver
+from streamer.ingest.stream import UNLIMITED, HandedOver, linger, receiver
 from streamer.ingest.tus import films, protocol, rows, transfers
 from streamer.ingest.tus.protocol import Checksum
 from streamer.ingest.tus.rows import Opening, Resumable
@@ -174,8 +174,15 @@ async def _receive(
     def write(batches: Iterator[bytes]) -> int:
         return transfers.append(services, found, offset, batches, checksum)
 
-    async with aclosing(request.stream()) as pieces:
-        return await receiver().receive(pieces, write, services.config.ingest.idle_timeout_s)
+    def asked(silent: bool) -> bool:
+        return services.uploads.asked(found.id, silent=silent)
+
+    try:
+        async with aclosing(request.stream()) as pieces:
+            return await receiver().receive(pieces, write, services.config.ingest.idle_timeout_s, asked)
+    except HandedOver:
+        await run_in_threadpool(rows.find, services, found.upload.user_id, found.id)  # Gone, if it was ended
+        raise
 
 
 def _opening(request: Request, services: Services, size: int | None) -> Opening:

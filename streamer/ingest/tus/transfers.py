@@ -1,7 +1,8 @@
 """Resumable uploads: what a request does with the bytes of one. Says nothing in HTTP; `api` does.
 
 How far an upload has come is the size of its file, which is durable before anybody is told; the row only follows. One request at a time
-writes: the file's lock says so in every process of the machine.
+writes: the file's lock says so in every process of the machine. A HEAD is how a client comes back, so it makes the writer let go, and a
+PATCH does if nothing comes to the writer: of two clients that both send, the first goes on. Whose upload it is was checked before.
 """
 
 import time

@@ -10,7 +10,7 @@ import pytest
 
 from streamer import web
 from streamer.errors import Unavailable
-from streamer.ingest.stream import AT_ONCE, Receiver, TooSlow
+from streamer.ingest.stream import AT_ONCE, HandedOver, Receiver, TooSlow
 from tests.servers import ROOT, die_with_parent
 from tests.streamer.jobs.processes import environment
 from tests.streamer.site_under_test import Site
@@ -88,6 +88,25 @@ async def test_silence_ends_an_upload() -> None:
 
     with pytest.raises(TooSlow):
         await Receiver().receive(silent(), list, 0.05)
+
+
+async def test_an_upload_is_handed_over_when_somebody_asks_and_all_that_came_is_written() -> None:
+    written: list[bytes] = []
+    heard: list[bool] = []
+
+    async def vanishes() -> AsyncIterator[bytes]:
+        yield b"x" * 1000
+        await asyncio.sleep(60)
+        yield b""
+
+    def asked(silent: bool) -> bool:
+        heard.append(silent)
+        return silent
+
+    with pytest.raises(HandedOver):
+        async with asyncio.timeout(1):
+            await Receiver().receive(vanishes(), written.extend, 60, asked)
+    assert (written, heard[0], heard[-1]) == ([b"x" * 1000], False, True)
 
 
 async def test_more_uploads_than_threads_are_told_to_come_back() -> None:

@@ -1,5 +1,6 @@
 """A tus client that says exactly what a test wants said."""
 
+import socket
 from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,27 @@ class Tus:
 
     def ask(self, method: str, path: str, content: Any = None, **headers: str) -> httpx2.Response:
         return self.client.request(method, path, content=content, headers={**self.headers, **_named(headers)})
+
+    def half_sent(
+        self, path: str, offset: int, data: bytes, *, promised: int, port: int | None = None, **headers: str
+    ) -> socket.socket:
+        """The connection of a PATCH that promised more than it has sent so far; `port` is that of a line to the server."""
+        connection = socket.create_connection(("127.0.0.1", port or self.client.base_url.port or 0), timeout=30)
+        connection.sendall(self.head_of_patch(path, offset, promised, **headers) + data)
+        return connection
+
+    def head_of_patch(self, path: str, offset: int, promised: int, **headers: str) -> bytes:
+        said = {
+            "Host": "localhost",
+            "Authorization": self.client.headers["authorization"],
+            "Upload-Offset": str(offset),
+            "Content-Type": BYTES,
+            "Content-Length": str(promised),
+            **self.headers,
+            **_named(headers),
+        }
+        lines = [f"PATCH /api/v1{path} HTTP/1.1", *(f"{name}: {value}" for name, value in said.items()), "", ""]
+        return "\r\n".join(lines).encode()
 
     def upload(self, path: str) -> Any:
         """The resource that the raw door would have answered with."""

@@ -1,6 +1,5 @@
 import hashlib
 import os
-import socket
 import threading
 import time
 from base64 import b64encode
@@ -288,24 +287,13 @@ class TestBytes:
 
     def test_what_came_before_the_connection_broke_is_kept(self, site: Site, tus: Tus) -> None:
         path = tus.new(len(FILM))
-        with half_sent(site, path, FILM[:2_000_000], promised=len(FILM)):
+        with tus.half_sent(path, 0, FILM[:2_000_000], promised=len(FILM)):
             wait_for(lambda: _on_disk(site, path) >= 1 << 20)
         since = time.monotonic()
         offset = tus.offset(path)
         assert time.monotonic() - since < 1, "the lock was let go too late"
         assert 1 << 20 <= offset <= 2_000_000
         assert tus.patch(path, offset, FILM[offset:]).status_code == 204
-        assert tus.upload(path)["sha256"] == SHA256
-
-    def test_of_two_senders_the_second_is_told_to_wait(self, site: Site, tus: Tus) -> None:
-        path = tus.new(len(FILM))
-        with half_sent(site, path, FILM[:2_000_000], promised=len(FILM)) as first:
-            wait_for(lambda: _on_disk(site, path))
-            second = tus.patch(path, 0, b"y" * len(FILM))
-            assert (second.status_code, second.json()["code"]) == (423, "locked")
-            assert tus.head(path).status_code == 423
-            first.sendall(FILM[2_000_000:])
-            assert b" 204 " in first.recv(1000)
         assert tus.upload(path)["sha256"] == SHA256
 
     def test_bytes_are_acknowledged_when_file_and_folder_are_synced(
@@ -448,22 +436,3 @@ class TestTheEnd:
 
 def _on_disk(site: Site, path: str) -> int:
     return (site.services.config.uploads_dir / path.rpartition("/")[2]).stat().st_size
-
-
-class half_sent:
-    """A PATCH that promised more than it has sent so far; the connection is cut at the end of the block."""
-
-    def __init__(self, site: Site, path: str, data: bytes, *, promised: int) -> None:
-        host, _, port = site.base.removeprefix("http://").partition(":")
-        self.socket = socket.create_connection((host, int(port)))
-        head = (
-            f"PATCH /api/v1{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {site.as_('editor').headers['authorization']}\r\n"
-            f"Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\n"
-        )
-        self.socket.sendall(f"{head}Content-Length: {promised}\r\n\r\n".encode() + data)
-
-    def __enter__(self) -> socket.socket:
-        return self.socket
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
