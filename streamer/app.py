@@ -5,7 +5,6 @@
 Importing this module must never import PyAV: decoding is for workers (a test looks).
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import copy
@@ -16,14 +15,12 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from admin import app as admin_app
-from storage import StorageError
 from streamer import ui
 from streamer.accounts import api as accounts_api
 from streamer.catalog import api as catalog_api
@@ -32,8 +29,7 @@ from streamer.delivery import api as delivery_api
 from streamer.delivery import cdn
 from streamer.delivery.origin import Origin
 from streamer.ingest import api as ingest_api
-from streamer.ingest import uploads
-from streamer.ingest.tus import films as tus_films
+from streamer.ingest import tidying
 from streamer.jobs import api as jobs_api
 from streamer.middleware import BodyFirst, BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
 from streamer.ops import health
@@ -128,22 +124,9 @@ def _middleware(config: Config) -> list[Middleware]:
 async def _lifespan(app: Application) -> AsyncIterator[None]:
     services: Services = app.state.services
     anyio.to_thread.current_default_thread_limiter().total_tokens = services.config.server.threads
-    tidying = asyncio.create_task(asyncio.to_thread(_tidy, services))
     try:
-        async with app.origin.running():
+        async with app.origin.running(), tidying.running(services):
             yield
     finally:
-        await tidying
         await services.kv.aclose()
         close_services(services)
-
-
-def _tidy(services: Services) -> None:
-    """What a process that died here left behind; the next start tries again."""
-    try:
-        if count := tus_films.settle(services):
-            log.info("uploads that were whole made films", count=count)
-        if count := uploads.tidy(services):
-            log.info("left-over uploads removed", count=count)
-    except (SQLAlchemyError, StorageError) as error:
-        log.warning("left-over uploads not removed", error=str(error))

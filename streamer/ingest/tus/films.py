@@ -1,7 +1,7 @@
 """Films of resumable uploads whose bytes are all there: of one, or of parts that are joined.
 
-A film is made in the request that brought the last byte, in the next one that asks, or, if nobody ever asks, when a web process starts on
-this machine (`settle`). It is made once: the row says which. A whole made of parts has no file: storage reads the parts one after another.
+A film is made in the request that brought the last byte; if that fails, in the next one that asks or by a web process of this machine, which
+looks now and then (`settle`). It is made once: the row says which. A whole made of parts has no file: storage reads the parts one after another.
 """
 
 import hashlib
@@ -69,11 +69,12 @@ def complete(services: Services, found: Resumable) -> Resumable:
     return Resumable(done.upload, found.tus)
 
 
-def settle(services: Services) -> int:
-    """Make films of the uploads that were whole when their process died. How many; one that fails waits for the next time."""
+def settle(services: Services) -> tuple[int, int]:
+    """Make films of whole uploads whose process died or whose storage failed. How many, and how many wait for the next time."""
     with db.reading(services) as s:
         waiting = [Resumable(*row) for row in s.execute(_whole_ones())]
-    return sum(_settled(services, found) for found in waiting)
+    made = sum(_settled(services, found) for found in waiting)
+    return made, len(waiting) - made
 
 
 def _whole_ones() -> Select[Upload, TusUpload]:

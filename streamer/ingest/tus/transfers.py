@@ -8,7 +8,9 @@ PATCH does if nothing comes to the writer: of two clients that both send, the fi
 import time
 from collections.abc import Iterator
 
-from storage import ObjectMissing, OffsetMismatch, UploadBusy
+import structlog
+
+from storage import ObjectMissing, OffsetMismatch, StorageDown, StorageFull, UploadBusy
 from streamer import db
 from streamer.errors import Conflict, Forbidden, Gone, Invalid, TooLarge
 from streamer.ingest import uploads
@@ -19,6 +21,8 @@ from streamer.ingest.tus.rows import Opening, Resumable
 from streamer.services import Services
 
 _NOTE_S = 5.0
+log = structlog.get_logger(__name__)
+
 _TERMINATED = {"code": "terminated", "title": "The upload was ended", "detail": "Whoever sent it ended it."}
 
 
@@ -41,7 +45,10 @@ def create(services: Services, user_id: str, opening: Opening) -> Resumable:
 
 
 def offset(services: Services, found: Resumable) -> tuple[Resumable, int | None]:
-    """How far it has come, None for a whole whose parts are not joined yet. One whose bytes are all there becomes a film now."""
+    """How far it has come, None for a whole whose parts are not joined yet. One whose bytes are all there becomes a film now.
+
+    If storage does not take it, that is not the client's concern any more: the bytes are durable here and go there later.
+    """
     if found.is_received:
         return found, found.upload.received
     if found.tus.parts is not None:
@@ -52,6 +59,8 @@ def offset(services: Services, found: Resumable) -> tuple[Resumable, int | None]
             db.retrying(services, lambda s: uploads.note(s, found.id, received=size))
         if size == found.upload.declared_size and not found.tus.partial:
             found = _completed(services, found)
+    except (StorageDown, StorageFull) as error:
+        log.warning("whole upload not made a film yet", upload=found.id, error=str(error))
     except ObjectMissing:
         found = rows.received(services, found)
         return found, found.upload.received

@@ -1,0 +1,65 @@
+"""What a web process does by itself for the uploads on its machine: only it reaches their bytes, the scheduler may run elsewhere.
+
+When it starts it removes what a process that died here left behind. From then on it makes films of uploads whose bytes are all there and whose
+storage failed; pauses double while it still does. Any number of processes may do so: each upload's lock lets one of them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from storage import StorageError
+from streamer.ingest import uploads
+from streamer.ingest.tus import films
+from streamer.services import Services
+
+_LONGEST_PAUSE_S = 300.0
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def running(services: Services) -> AsyncIterator[None]:
+    """In the background while the block lasts; what has begun is finished."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(_run(services, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def _run(services: Services, stop: asyncio.Event) -> None:
+    await asyncio.to_thread(_tidy, services)
+    pause_s = services.config.jobs.sweep_s
+    while not stop.is_set():
+        all_well = await asyncio.to_thread(_settle, services)
+        pause_s = services.config.jobs.sweep_s if all_well else min(2 * pause_s, _LONGEST_PAUSE_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_s)
+
+
+def _settle(services: Services) -> bool:
+    try:
+        made, left = films.settle(services)
+    except (SQLAlchemyError, StorageError) as error:
+        log.warning("whole uploads not looked for", error=str(error))
+        return False
+    except Exception:
+        log.exception("whole uploads not looked for")
+        return False
+    if made:
+        log.info("uploads that were whole made films", count=made)
+    return not left
+
+
+def _tidy(services: Services) -> None:
+    try:
+        if count := uploads.tidy(services):
+            log.info("left-over uploads removed", count=count)
+    except (SQLAlchemyError, StorageError) as error:
+        log.warning("left-over uploads not removed", error=str(error))
