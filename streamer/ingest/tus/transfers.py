@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from storage import ObjectMissing, OffsetMismatch, StorageDown, StorageFull, UploadBusy
 from streamer import db
@@ -83,11 +84,15 @@ def append(
     services: Services, found: Resumable, offset: int, batches: Iterator[bytes], checksum: Checksum | None
 ) -> int:
     """Add the batches at `offset`; the new offset, durable. Brings the film about when it was the last byte."""
-    room = _room(services, found)
-    arriving = _watched(services, found, batches, offset, room)
+    watch = _Watch(services, found, offset)
+    arriving = watch.passing(batches)
     try:
         checked = checksum.passing(arriving) if checksum else arriving
         size = services.uploads.append(found.id, offset, checked, whole=checksum is not None)
+    except ConnectionAbortedError:
+        if checksum is None:  # else nothing of it was kept
+            watch.broken_off()
+        raise
     except OffsetMismatch as error:
         raise WrongOffset(error.size) from error
     except ObjectMissing as error:
@@ -140,17 +145,33 @@ def _room(services: Services, found: Resumable) -> int:
     return services.config.ingest.max_upload_bytes if size is None else size
 
 
-def _watched(services: Services, found: Resumable, batches: Iterator[bytes], size: int, room: int) -> Iterator[bytes]:
-    """The batches; holds the limit, and tells the row now and then that the upload is alive."""
-    noted = time.monotonic()
-    for batch in batches:
-        size += len(batch)
-        if size > room:
-            raise _past_the_end(room)
-        yield batch
-        if time.monotonic() - noted > _NOTE_S and size < room:
-            noted = time.monotonic()
-            _tell(services, found, size)
+class _Watch:
+    """Looks at the batches as they pass: holds the limit, and tells the row now and then that the upload is alive."""
+
+    def __init__(self, services: Services, found: Resumable, offset: int) -> None:
+        self._services, self._found, self.size = services, found, offset
+        self._room = _room(services, found)
+
+    def passing(self, batches: Iterator[bytes]) -> Iterator[bytes]:
+        noted = time.monotonic()
+        for batch in batches:
+            if self.size + len(batch) > self._room:
+                raise _past_the_end(self._room)
+            self.size += len(batch)
+            yield batch
+            if time.monotonic() - noted > _NOTE_S and self.size < self._room:
+                noted = time.monotonic()
+                _tell(self._services, self._found, self.size)
+
+    def broken_off(self) -> None:
+        """The row follows, for whoever looks there; not to all of it, since that makes films and needs more care."""
+        if self.size == self._room:
+            return
+        farther = Upload.received < self.size
+        try:
+            db.retrying(self._services, lambda s: uploads.note(s, self._found.id, farther, received=self.size))
+        except SQLAlchemyError as error:
+            log.warning("upload progress not noted", upload=self._found.id, error=str(error))
 
 
 def _tell(services: Services, found: Resumable, size: int) -> None:

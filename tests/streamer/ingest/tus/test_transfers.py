@@ -287,6 +287,7 @@ class TestBytes:
         path = tus.new(len(FILM))
         with tus.half_sent(path, 0, FILM[:2_000_000], promised=len(FILM)):
             wait_for(lambda: _on_disk(site, path) >= 1 << 20)
+        wait_for(lambda: tus.upload(path)["received"] >= 1 << 20)  # the row follows without being asked
         since = time.monotonic()
         offset = tus.offset(path)
         assert time.monotonic() - since < 1, "the lock was let go too late"
