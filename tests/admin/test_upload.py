@@ -1,10 +1,15 @@
 import hashlib
 import os
+import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Page, expect
 
+from streamer import db
+from streamer.ingest.tables import Upload
 from tests.house import House, Visitor
 from tests.line import BreakingLine
 
@@ -16,7 +21,7 @@ def test_a_film_chosen_from_disk_is_sent_prepared_and_ready_without_leaving_the_
 ) -> None:
     page = editor.go("/admin/upload")
     page.get_by_label("Choose files").set_input_files(short_film)
-    row = page.get_by_role("list", name="Uploads").get_by_role("listitem")
+    row = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")
     expect(row).to_contain_text(short_film.name)
     expect(row.get_by_role("progressbar")).to_be_visible()
     expect(row).to_have_attribute("data-state", "preparing", timeout=20_000)
@@ -34,7 +39,7 @@ def test_the_progress_bar_follows_the_bytes_and_says_speed_and_time_left(editor:
     slow.send("Network.enable")
     slow.send("Network.emulateNetworkConditions", SLOW)
     page.get_by_label("Choose files").set_input_files(big)
-    row = page.get_by_role("list", name="Uploads").get_by_role("listitem")
+    row = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")
     expect(row.get_by_role("status")).to_contain_text("/s", timeout=10_000)
     expect(row.get_by_role("status")).to_contain_text("left")
     seen = float(row.get_by_role("progressbar").get_attribute("value") or 0)
@@ -51,7 +56,7 @@ def test_what_is_not_a_film_is_refused_in_place_and_the_next_file_goes_on(editor
     empty.touch()
     page = editor.go("/admin/upload")
     page.get_by_label("Choose files").set_input_files([empty, notes])
-    rows = page.get_by_role("list", name="Uploads").get_by_role("listitem")
+    rows = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")
     expect(rows.filter(has_text="empty.mp4")).to_contain_text("This file is empty.")
     expect(rows.filter(has_text="notes.txt")).to_have_attribute("data-state", "failed", timeout=60_000)
     expect(rows.filter(has_text="notes.txt")).to_contain_text("No supported container")
@@ -68,7 +73,7 @@ def test_several_files_dropped_on_the_page_are_all_taken(editor: Visitor) -> Non
         zone.dispatchEvent(new DragEvent('dragover', { dataTransfer: data, bubbles: true, cancelable: true }));
         zone.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
     }""")
-    expect(page.get_by_role("list", name="Uploads").get_by_role("listitem")).to_have_count(3)
+    expect(page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")).to_have_count(3)
 
 
 def test_an_upload_that_cannot_begin_says_so_and_goes_on_by_itself(editor: Visitor, short_film: Path) -> None:
@@ -76,7 +81,7 @@ def test_an_upload_that_cannot_begin_says_so_and_goes_on_by_itself(editor: Visit
     page = editor.go("/admin/upload")
     page.route("**/api/v1/tus**", lambda route: route.abort("connectionreset"))
     page.get_by_label("Choose files").set_input_files(short_film)
-    row = page.get_by_role("list", name="Uploads").get_by_role("listitem")
+    row = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")
     expect(row).to_contain_text("The connection was lost")
     page.unroute("**/api/v1/tus**")
     expect(row).to_have_attribute("data-state", "preparing", timeout=20_000)
@@ -95,7 +100,7 @@ def test_an_upload_whose_connection_breaks_goes_on_where_it_stopped(
     with BreakingLine(urlsplit(house.url).port or 0, cut_after=(3_000_000, 6_000_000)) as line:
         page.goto(f"{line.url}/admin/upload")
         page.get_by_label("Choose files").set_input_files(big)
-        row = page.get_by_role("list", name="Uploads").get_by_role("listitem")
+        row = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")
         link = row.get_by_role("link", name="Open the film")
         expect(link).to_be_visible(timeout=30_000)
     with house.api() as api:
@@ -104,3 +109,99 @@ def test_an_upload_whose_connection_breaks_goes_on_where_it_stopped(
     assert line.breaks and max(offsets) >= 1 << 20, "it began again instead of going on"
     page.goto("about:blank")
     editor.faults.clear()
+
+
+class TestAfterAReload:
+    """The page is loaded again in the middle of an upload, as after a crash of the browser."""
+
+    @pytest.fixture
+    def big(self, tmp_path: Path) -> Path:
+        big = tmp_path / "big.mkv"
+        big.write_bytes(os.urandom(12_000_000))
+        return big
+
+    @pytest.fixture
+    def interrupted(self, editor: Visitor, big: Path) -> Page:
+        """The page after the reload; the line is as fast as it is again."""
+        page = editor.go("/admin/upload")
+        page.on("dialog", lambda asked: asked.accept())
+        line = editor.context.new_cdp_session(page)
+        line.send("Network.enable")
+        line.send("Network.emulateNetworkConditions", SLOW)
+        page.get_by_label("Anyone with the link").check()
+        page.get_by_label("Choose files").set_input_files(big)
+        row = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")
+        expect(row.get_by_role("status")).to_have_text(re.compile(r"^[4-9]\d %"), timeout=10_000)
+        page.reload()
+        line.send("Network.emulateNetworkConditions", {**SLOW, "uploadThroughput": -1})
+        line.detach()
+        editor.refusals_allowed = True
+        return page
+
+    def test_the_same_file_goes_on_where_it_stopped(
+        self, editor: Visitor, house: House, interrupted: Page, big: Path
+    ) -> None:
+        page, sent = interrupted, _sent(interrupted)
+        waiting = page.get_by_role("list", name="Unfinished uploads").get_by_role("listitem")
+        expect(waiting).to_contain_text("big.mkv")
+        expect(waiting).to_contain_text(re.compile(r"[1-9]\d % of 12.0 MB sent · Anyone with the link"))
+        page.get_by_label("Choose files").set_input_files(big)
+        link = page.get_by_role("list", name="Uploads", exact=True).get_by_role("link", name="Open the film")
+        expect(link).to_be_visible(timeout=30_000)
+        expect(waiting).to_have_count(0)
+        offsets = [offset for method, offset in sent if method == "PATCH"]
+        assert [method for method, _ in sent if method == "POST"] == [] and len(offsets) == 1
+        assert 1_000_000 < offsets[0] < 12_000_000, "the bytes that were there are not sent again"
+        with house.api() as api:
+            asset = api.get(f"/assets/{str(link.get_attribute('href')).rpartition('/')[2]}").json()
+        assert asset["source"]["sha256"] == hashlib.sha256(big.read_bytes()).hexdigest()
+        assert asset["playback_ids"][0]["policy"] == "public"
+        assert _remembered(page) == []
+
+    def test_it_can_be_discarded(self, editor: Visitor, house: House, interrupted: Page) -> None:
+        page, (path,) = interrupted, _remembered(interrupted)
+        page.get_by_role("button", name="Discard big.mkv").click()
+        expect(page.get_by_role("heading", name="Unfinished uploads")).to_be_hidden()
+        assert _remembered(page) == []
+        with house.api() as api:
+            assert api.get(path.replace("/api/v1/tus/", "/uploads/")).json()["state"] == "failed"
+        page.reload()
+        expect(page.get_by_role("heading", name="Unfinished uploads")).to_be_hidden()
+
+    def test_what_has_expired_meanwhile_begins_anew_without_a_word(
+        self, editor: Visitor, house: House, interrupted: Page, big: Path
+    ) -> None:
+        page, (path,), sent = interrupted, _remembered(interrupted), _sent(interrupted)
+        expect(page.get_by_role("heading", name="Unfinished uploads")).to_be_visible()
+        _expire(house, path.rpartition("/")[2])
+        page.get_by_label("Choose files").set_input_files(big)
+        row = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")
+        expect(row.get_by_role("link", name="Open the film")).to_be_visible(timeout=30_000)
+        assert [method for method, _ in sent][:2] == ["HEAD", "POST"]
+        assert _remembered(page) == []
+
+
+def _sent(page: Page) -> list[tuple[str, int]]:
+    """What goes to the server from now on, and at which offset."""
+    sent: list[tuple[str, int]] = []
+
+    def note(request: Any) -> None:
+        if "/api/v1/tus" in request.url:
+            sent.append((request.method, int(request.headers.get("upload-offset", -1))))
+
+    page.on("request", note)
+    return sent
+
+
+def _remembered(page: Page) -> list[str]:
+    """Paths of the uploads in the browser's memory."""
+    return list(
+        page.evaluate("""() => Object.keys(localStorage).filter((key) => key.startsWith('tus::'))
+            .map((key) => new URL(JSON.parse(localStorage[key]).uploadUrl, location).pathname)""")
+    )
+
+
+def _expire(house: House, upload_id: str) -> None:
+    with db.session(house.services) as s:
+        row = s.get_one(Upload, upload_id)
+        row.state, row.error = "failed", {"code": "expired"}

@@ -2,6 +2,7 @@
 // only interrupts them; then the film's preparation is followed until it is ready.
 import { call, csrfToken } from '../api.js';
 import { Watcher } from '../watcher.js';
+import { discard, unfinished } from './unfinished.js';
 import { bytes, duration, isWorking, progressWords } from '../words.js';
 
 const AT_ONCE = 2;
@@ -16,20 +17,25 @@ export function upload() {
   const transfers = new Map();
   return {
     rows: [],
+    unfinished: [],
     over: false,
     policy: 'private',
+    hasChosen: false,
 
-    init() {
+    async init() {
       watcher = new Watcher(() => this.follow());
       window.addEventListener('beforeunload', (event) => {
         if (this.rows.some((row) => row.isSending || row.isQueued)) event.preventDefault();
       });
+      this.unfinished = await unfinished();
     },
 
     get hasRows() { return this.rows.length > 0; },
+    get hasUnfinished() { return this.unfinished.length > 0; },
     get overFlag() { return this.over ? '' : null; },
     enter() { this.over = true; },
     leave() { this.over = false; },
+    chosePolicy() { this.hasChosen = true; },
     drop(event) {
       this.over = false;
       this.add(event.dataTransfer.files);
@@ -41,7 +47,7 @@ export function upload() {
 
     add(files) {
       const limit = Number(this.$root.dataset.maxBytes || 0);
-      for (const file of files) this.rows.push(newRow((made += 1), file, limit, this.policy, transfers));
+      for (const file of files) this.rows.push(newRow((made += 1), file, limit, this.policy, this.hasChosen, transfers));
       this.pump();
     },
 
@@ -79,12 +85,21 @@ export function upload() {
       });
     },
 
-    /** Go on with what an earlier visit to this page began, unless another row is at it. */
+    /** Go on with what an earlier visit to this page began, unless another row is at it or other people were chosen to watch it. */
     async pickUp(row, transfer) {
       const taken = new Set([...transfers.values()].map((other) => other.tus?.url));
       const begun = await transfer.tus.findPreviousUploads();
-      const found = begun.find((one) => one.metadata.policy === row.policy && !taken.has(one.uploadUrl));
-      if (found) transfer.tus.resumeFromPreviousUpload(found);
+      const fits = (one) => !row.hasChosen || one.metadata.policy === row.policy;
+      const found = begun.find((one) => fits(one) && !taken.has(one.uploadUrl));
+      if (!found) return;
+      transfer.tus.resumeFromPreviousUpload(found);
+      this.unfinished = this.unfinished.filter((item) => item.url !== found.uploadUrl);
+    },
+
+    async discard(event) {
+      const item = this.unfinished.find((one) => one.key === event.currentTarget.dataset.key);
+      if (await discard(item)) this.unfinished = this.unfinished.filter((one) => one.key !== item.key);
+      else item.words = 'It could not be discarded just now. Try again in a moment.';
     },
 
     sent(row, transfer) {
@@ -168,9 +183,9 @@ export function upload() {
   };
 }
 
-function newRow(id, file, limit, policy, transfers) {
+function newRow(id, file, limit, policy, hasChosen, transfers) {
   transfers.set(id, { file, tus: null });
-  const row = { id, policy, name: file.name, size: bytes(file.size), percent: 0, uploadId: '', assetId: '', href: '', cancelLabel: `Cancel ${file.name}`, removeLabel: `Remove ${file.name} from this list` };
+  const row = { id, policy, hasChosen, name: file.name, size: bytes(file.size), percent: 0, uploadId: '', assetId: '', href: '', cancelLabel: `Cancel ${file.name}`, removeLabel: `Remove ${file.name} from this list` };
   if (!file.size) {
     set(row, 'failed', 'This file is empty.');
     row.canRetry = false;
