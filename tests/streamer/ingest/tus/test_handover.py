@@ -104,6 +104,19 @@ class TestAClientThatVanished:
             assert b" 410 " in vanished.recv(1000)
 
 
+def test_what_came_before_the_connection_broke_is_kept(site: Site, tus: Tus) -> None:
+    path = tus.new(len(FILM))
+    with tus.half_sent(path, 0, FILM[:2_000_000], promised=len(FILM)):
+        wait_for(lambda: _on_disk(site.services, path) >= 1 << 20)
+    wait_for(lambda: tus.upload(path)["received"] >= 1 << 20)  # the row follows without being asked
+    since = time.monotonic()
+    offset = tus.offset(path)
+    assert time.monotonic() - since < 1, "the lock was let go too late"
+    assert 1 << 20 <= offset <= 2_000_000
+    assert tus.patch(path, offset, FILM[offset:]).status_code == 204
+    assert tus.upload(path)["sha256"] == SHA256
+
+
 def test_nobody_else_makes_a_writer_let_go(site: Site, tus: Tus) -> None:
     path, stranger = tus.new(len(FILM)), Tus(site.as_("admin"))
     with tus.half_sent(path, 0, FILM[:SENT], promised=len(FILM)) as sender:

@@ -283,18 +283,6 @@ class TestBytes:
             assert tus.patch(path, 3, FILM[3:], Upload_Checksum=sums(algorithm, FILM[3:])).status_code == 204
             assert tus.upload(path)["sha256"] == SHA256
 
-    def test_what_came_before_the_connection_broke_is_kept(self, site: Site, tus: Tus) -> None:
-        path = tus.new(len(FILM))
-        with tus.half_sent(path, 0, FILM[:2_000_000], promised=len(FILM)):
-            wait_for(lambda: _on_disk(site, path) >= 1 << 20)
-        wait_for(lambda: tus.upload(path)["received"] >= 1 << 20)  # the row follows without being asked
-        since = time.monotonic()
-        offset = tus.offset(path)
-        assert time.monotonic() - since < 1, "the lock was let go too late"
-        assert 1 << 20 <= offset <= 2_000_000
-        assert tus.patch(path, offset, FILM[offset:]).status_code == 204
-        assert tus.upload(path)["sha256"] == SHA256
-
     def test_bytes_are_acknowledged_when_file_and_folder_are_synced(
         self, site: Site, tus: Tus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -346,7 +334,3 @@ class TestBytes:
     def config(self, config: Config, request: pytest.FixtureRequest) -> Config:
         idle_s = 0.5 if "silent" in request.node.name else 20.0
         return config.model_copy(update={"ingest": config.ingest.model_copy(update={"idle_timeout_s": idle_s})})
-
-
-def _on_disk(site: Site, path: str) -> int:
-    return (site.services.config.uploads_dir / path.rpartition("/")[2]).stat().st_size
