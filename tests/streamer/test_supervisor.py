@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -75,7 +75,20 @@ class Up:
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    running = Up(tmp_path / "data")
+    with starting(tmp_path / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One for the tests after which it still runs."""
+    with starting(tmp_path_factory.mktemp("lasting") / "data") as running:
+        yield running
+
+
+@contextmanager
+def starting(data: Path) -> Iterator[Up]:
+    running = Up(data)
     try:
         yield running.ready()
     finally:
@@ -102,26 +115,33 @@ def test_all_parts_start_and_the_address_is_told_when_it_is_ready(up: Up) -> Non
     assert (up.data / "secrets.json").stat().st_mode & 0o077 == 0
 
 
-def test_each_part_comes_back_when_it_is_killed(up: Up) -> None:
+def test_each_part_comes_back_when_it_is_killed(lasting: Up) -> None:
+    before = [len(lasting.started(part)) for part in PARTS]
     for part in PARTS:
-        os.kill(up.started(part)[0], signal.SIGKILL)
-        wait_for(lambda part=part: len(up.started(part)) == 2)  # type: ignore[misc]
-        wait_for(up.healthy)
-    assert [len(up.started(part)) for part in PARTS] == [2, 2, 2, 2], "and none of the others was disturbed"
+        kill(lasting, part)
+        wait_for(lasting.healthy)
+    after = [len(lasting.started(part)) for part in PARTS]
+    assert after == [count + 1 for count in before], "and none of the others was disturbed"
 
 
-def test_clients_wait_while_the_web_process_is_restarted(up: Up) -> None:
+def kill(running: Up, part: str) -> None:
+    """With -9, and wait for the next one."""
+    before = running.started(part)
+    os.kill(before[-1], signal.SIGKILL)
+    wait_for(lambda: len(running.started(part)) == len(before) + 1)
+
+
+def test_clients_wait_while_the_web_process_is_restarted(lasting: Up) -> None:
     """The listening socket is the supervisor's: a request that comes in the gap is answered late, not refused."""
-    os.kill(up.started("web")[0], signal.SIGKILL)
-    assert httpx2.get(f"{up.url}livez", timeout=20).status_code == 200
+    os.kill(lasting.started("web")[-1], signal.SIGKILL)
+    assert httpx2.get(f"{lasting.url}livez", timeout=20).status_code == 200
 
 
-def test_what_valkey_acknowledged_survives_its_kill(up: Up) -> None:
-    with redis.Redis.from_url(Config.load(data_dir=up.data).redis_url) as client:
+def test_what_valkey_acknowledged_survives_its_kill(lasting: Up) -> None:
+    with redis.Redis.from_url(Config.load(data_dir=lasting.data).redis_url) as client:
         client.set("kept", "yes")
-        os.kill(up.started("valkey")[0], signal.SIGKILL)
-        wait_for(lambda: len(up.started("valkey")) == 2)
-        wait_for(up.healthy)
+        kill(lasting, "valkey")
+        wait_for(lasting.healthy)
         assert client.get("kept") == b"yes"
 
 
@@ -172,18 +192,18 @@ def test_it_starts_again_right_after_it_was_killed(up: Up) -> None:
     assert again.stop() == 0
 
 
-def test_a_second_one_on_the_same_folder_is_refused_in_one_sentence(up: Up) -> None:
-    second = Up(up.data)
+def test_a_second_one_on_the_same_folder_is_refused_in_one_sentence(lasting: Up) -> None:
+    second = Up(lasting.data)
     assert second.process.wait(30) == 1
     assert second.process.stdout is not None
     second.process.stdout.close()
     said = second.log.read_text()
-    assert said == f"streamer: `streamer up` already runs on {up.data} (process {up.process.pid})\n"
-    assert up.healthy()
+    assert said == f"streamer: `streamer up` already runs on {lasting.data} (process {lasting.process.pid})\n"
+    assert lasting.healthy()
 
 
-def test_a_taken_port_is_said_in_one_sentence(up: Up, tmp_path: Path) -> None:
-    port = up.url.rstrip("/").rpartition(":")[2]
+def test_a_taken_port_is_said_in_one_sentence(lasting: Up, tmp_path: Path) -> None:
+    port = lasting.url.rstrip("/").rpartition(":")[2]
     other = subprocess.run(
         [sys.executable, "-m", "streamer.cli", "up", "--data", str(tmp_path / "other"), "--port", port],
         cwd=ROOT,
