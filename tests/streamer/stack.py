@@ -1,5 +1,6 @@
 """An open `Services` on real servers: SQLite and MariaDB in turn, Valkey, files on disk."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import TypeVar
 
 import pytest
 
-from streamer import migrations
-from streamer.config import Config
+from streamer import db, migrations
+from streamer.config import Config, Database
 from streamer.services import Services, close_services, open_services
+from tests.servers import fresh_database
 
 
 def make_config(data: Path, *, database: str, redis: str, storage: str = "", **sections: dict[str, object]) -> Config:
@@ -27,11 +29,48 @@ def make_config(data: Path, *, database: str, redis: str, storage: str = "", **s
 
 @pytest.fixture(params=["sqlite", "mariadb"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, once of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/streamer.db"
-    url: str = request.getfixturevalue("mariadb_url")
+    """The URL of a database with empty tables, once of each kind."""
+    return empty_tables(request, request.param, tmp_path)
+
+
+def empty_tables(request: pytest.FixtureRequest, kind: str, folder: Path) -> str:
+    if kind == "sqlite":
+        shutil.copyfile(request.getfixturevalue("migrated_sqlite"), folder / "streamer.db")
+        return f"sqlite:///{folder}/streamer.db"
+    url: str = request.getfixturevalue("migrated_mariadb")
+    _empty(url)
     return url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file to copy: a migration takes longer than most tests."""
+    path = tmp_path_factory.mktemp("migrated") / "streamer.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_mariadb(mariadb: str) -> str:
+    """A database to empty, for the same reason."""
+    url = fresh_database(mariadb)
+    _migrate(url)
+    return url
+
+
+def _migrate(url: str) -> None:
+    engine = db.create(Database(), url)
+    migrations.upgrade(engine)
+    engine.dispose()
+
+
+def _empty(url: str) -> None:
+    engine = db.create(Database(), url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET foreign_key_checks = 0")
+        for table in db.Base.metadata.tables:
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+    engine.dispose()
 
 
 @pytest.fixture
@@ -48,7 +87,6 @@ def config(tmp_path: Path, database_url: str, redis_url: str) -> Config:
 def services(config: Config) -> Iterator[Services]:
     """All of it open, with the tables there."""
     opened = open_services(config)
-    migrations.upgrade(opened.engine)
     yield opened
     close_services(opened)
 

@@ -13,9 +13,9 @@ from streamer import db, ids, migrations
 from streamer.accounts.tables import ApiKey, User
 from streamer.config import Database
 from streamer.services import Services
-from tests.streamer.stack import config, database_url, services
+from tests.streamer.stack import config, database_url, migrated_mariadb, migrated_sqlite, services
 
-__all__ = ["config", "database_url", "services"]
+__all__ = ["config", "database_url", "migrated_mariadb", "migrated_sqlite", "services"]
 
 
 def user(name: str = "Ada", **values: object) -> User:

@@ -8,15 +8,15 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from streamer import db, migrations
+from streamer import db
 from streamer.accounts import users
 from streamer.app import create_app
 from streamer.config import Config
 from streamer.services import Services
 from tests.streamer.running import running
-from tests.streamer.stack import database_url, make_config
+from tests.streamer.stack import database_url, make_config, migrated_mariadb, migrated_sqlite
 
-__all__ = ["database_url"]
+__all__ = ["database_url", "migrated_mariadb", "migrated_sqlite"]
 
 PASSWORD = "correct horse"
 
@@ -62,7 +62,6 @@ def site(config: Config) -> Iterator[Site]:
     """A server with an admin (ada), an editor (eve) and a viewer (vic)."""
     app = create_app(config)
     services: Services = app.state.services
-    migrations.upgrade(services.engine)
     with db.session(services) as s:
         for name, role in (("Ada", "admin"), ("Eve", "editor"), ("Vic", "viewer")):
             email = f"{name.lower()}@example.org"

@@ -26,7 +26,7 @@ from streamer.jobs.runner import Task, perform
 from tests.servers import ROOT, die_with_parent
 from tests.streamer.jobs.processes import Process, environment, is_alive, kill
 from tests.streamer.site_under_test import Site
-from tests.streamer.stack import make_config, wait_for
+from tests.streamer.stack import empty_tables, make_config, wait_for
 from tests.whole import make_film
 
 pytestmark = pytest.mark.timeout(300)
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(300)
 def config(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> Config:
     """Both ways to run the product."""
     embedded = request.param == "embedded"
-    database = f"sqlite:///{tmp_path}/streamer.db" if embedded else request.getfixturevalue("mariadb_url")
+    database = empty_tables(request, "sqlite" if embedded else "mariadb", tmp_path)
     storage = "" if embedded else request.getfixturevalue("s3_url")
     quick = {"lease_s": 3.0, "heartbeat_s": 0.5, "sweep_s": 0.5, "backoff_s": 0.3}
     return make_config(

@@ -10,9 +10,14 @@ from streamer.config import Config, Database, Redis, Storage
 from streamer.ops import health as health_checks
 from streamer.services import Services, close_services, open_services
 from tests.streamer.running import running
-from tests.streamer.stack import database_url, make_config
+from tests.streamer.stack import make_config
 
-__all__ = ["database_url"]
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables."""
+    url: str = f"sqlite:///{tmp_path}/streamer.db"
+    return url if request.param == "sqlite" else request.getfixturevalue("mariadb_url")
 
 
 @pytest.fixture
