@@ -25,9 +25,14 @@ def tonemapped(peak_nits: int) -> str:
     )
 
 
-def luma(source: Path, stream: int, frame: int, width: int, height: int, filters: str = "") -> NDArray[np.uint8]:
-    """What the ffmpeg program shows as the `frame`-th picture of a film, turned as the file asks, at a size, as limited-range luma."""
-    chain = f"{filters}select=eq(n\\,{frame}),scale={width}:{height}:flags=lanczos:out_range=tv,format=yuv420p"
+def luma(
+    source: Path, stream: int, frame: int, width: int, height: int, *, film: str = "", picture: str = ""
+) -> NDArray[np.uint8]:
+    """What the ffmpeg program shows as the `frame`-th picture of a film, turned as the file asks, at a size, as limited-range luma.
+
+    Filters of the `film` see every frame, those of the `picture`, which may be slow, only this one.
+    """
+    chain = f"{film}select=eq(n\\,{frame}),{picture}scale={width}:{height}:flags=lanczos:out_range=tv,format=yuv420p"
     command = [
         get_ffmpeg_exe(), "-v", "error", "-i", str(source), "-map", f"0:{stream}", "-vf", chain, "-fps_mode", "passthrough",
         "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-",

@@ -40,7 +40,8 @@ class Right:
     notes: tuple[str, ...] = ()
     chapters: int = 0
     like: float = LIKE
-    filters: str = ""
+    film: str = ""
+    picture: str = ""
 
 
 TABLE = {
@@ -50,7 +51,7 @@ TABLE = {
     "car-detection.mp4": Right((768, 432), 30.16, audio=1),
     "edit_list_positive_shift.mp4": Right((1920, 1080), 10.0, audio=1, notes=("starts 1.000 s after",)),
     "h264_10bits.mp4": Right((200, 200), 1.0),
-    "hdr10-video-with-sdr-container.mp4": Right((1920, 1080), 1.02, audio=1, notes=("PQ", "varies"), filters=HDR),
+    "hdr10-video-with-sdr-container.mp4": Right((1920, 1080), 1.02, audio=1, notes=("PQ", "varies"), picture=HDR),
     "multiple-aac-tracks.mp4": Right(None, 5.01, audio=2, notes=("track 0 has 6 channels", "track 1 has 6 channels")),
     "nasa_13013.mp4": Right((480, 270), 13.05, audio=2, text=2, notes=("track 0 was left out",)),
     "portrait_4k60.mp4": Right((2160, 3840), 0.31, audio=1, notes=("turned 90",)),
@@ -66,9 +67,9 @@ TABLE = {
     "sar_2x1.mp4": Right((1280, 360), 5.0, notes=("not square",), like=0.85),
     "silent-black-25s.mp4": Right((320, 240), 25.0, audio=1),
     "sine_24le.wav": Right(None, 1.0, audio=1),
-    "test-139.ts": Right((1920, 1080), 0.17, audio=2, notes=("interlaced", "6 channels"), filters="bwdif=mode=send_frame,"),
+    "test-139.ts": Right((1920, 1080), 0.17, audio=2, notes=("interlaced", "6 channels"), film="bwdif=mode=send_frame,"),
     "testsrc2_odd_height_and_width_mpeg2.mp4": Right((121, 81), 0.4),
-    "unsupported-primary-audio.mov": Right((64, 36), 0.2, notes=("Audio track 1 could not be decoded", "HLG"), like=0.95, filters=HDR),
+    "unsupported-primary-audio.mov": Right((64, 36), 0.2, notes=("Audio track 1 could not be decoded", "HLG"), like=0.95, picture=HDR),
 }  # fmt: skip
 
 
@@ -127,7 +128,8 @@ def test_pictures_at_three_places_are_the_sources(name: str, made: Made) -> None
     ):  # small rungs may show even ones only
         at = _seconds(facts, frame) - float(plan.origin)
         ours = [shown for shown in seen if shown.time <= at + 0.004][-1]
-        theirs = luma(made.source, facts.index, frame, width, height, TABLE[name].filters)
+        right = TABLE[name]
+        theirs = luma(made.source, facts.index, frame, width, height, film=right.film, picture=right.picture)
         assert ssim(ours.luma, theirs) >= TABLE[name].like, f"frame {frame}: {ssim(ours.luma, theirs):.3f}"
 
 

@@ -125,5 +125,5 @@ def test_a_real_film_is_what_that_path_makes_of_it(name: str, tmp_path: Path) ->
     for shown in (seen[0], seen[len(seen) // 2]):
         frame = sum(float((pts - facts.pts[0]) * facts.time_base) <= shown.time + 0.004 for pts in facts.pts) - 1
         height, width = shown.luma.shape
-        right = luma(made.source, facts.index, frame, width, height, f"{tonemapped(1000)},")
+        right = luma(made.source, facts.index, frame, width, height, picture=f"{tonemapped(1000)},")
         assert ssim(shown.luma, right) >= 0.98, f"frame {frame}: {ssim(shown.luma, right):.4f}"
