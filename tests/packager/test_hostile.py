@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -193,6 +194,7 @@ def weighed(path: Path) -> tuple[str, int, int]:
     return code, peak, objects
 
 
+@cache
 def png(width: int, height: int) -> bytes:
     """An all-black RGB picture: a thousand to one when compressed."""
 
