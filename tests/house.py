@@ -5,6 +5,7 @@ tests of other modules would stumble over.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -23,10 +24,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from streamer.config import Config
 from streamer.services import Services, close_services, open_services
 from tests.servers import ROOT, die_with_parent, free_port
+from tests.whole import make_film
 
 EMAIL, NAME, PASSWORD = "ada@example.org", "Ada Lovelace", "correct horse battery"
 _START_S = 60
 _STREAMER = [sys.executable, "-m", "streamer.cli"]
+# Somebody signs in in most tests.
+_QUICK = {**os.environ, "STREAMER_ACCOUNTS__ARGON2_TIME": "1", "STREAMER_ACCOUNTS__ARGON2_MEMORY_KIB": "64"}
 # A refusal that a test provokes is logged by the browser; it is no fault of the page.
 _PROVOKED = "Failed to load resource: the server responded with a status of"
 
@@ -117,19 +121,7 @@ def house() -> Iterator[House]:
 @pytest.fixture(scope="session")
 def short_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo film in small: two rungs, three segments, encoded in moments."""
-    path = tmp_path_factory.mktemp("film") / "short.mp4"
-    maker = [
-        sys.executable,
-        str(ROOT / "samples" / "make.py"),
-        "--seconds",
-        "16",
-        "--size",
-        "640x360",
-        "--out",
-        str(path),
-    ]
-    subprocess.run(maker, check=True, capture_output=True, timeout=60)
-    return path
+    return make_film(tmp_path_factory.mktemp("film") / "short.mp4", seconds=16, size="480x270")
 
 
 @pytest.fixture(scope="session")
@@ -200,7 +192,9 @@ def _up(data: Path, port: int) -> Iterator[None]:
     log = data / "up.log"
     with log.open("wb") as output:
         command = [*_STREAMER, "up", "--data", str(data / "var"), "--port", str(port)]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, preexec_fn=die_with_parent)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=_QUICK, stdout=output, stderr=output, preexec_fn=die_with_parent
+        )
         try:
             _wait_ready(process, port, log)
             yield
@@ -223,4 +217,5 @@ def _wait_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> Non
 
 def _streamer(*arguments: str, data: Path) -> str:
     command = [*_STREAMER, *arguments, "--data", str(data / "var")]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    done = subprocess.run(command, cwd=ROOT, env=_QUICK, check=True, capture_output=True, text=True, timeout=60)
+    return done.stdout.strip()

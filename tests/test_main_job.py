@@ -23,7 +23,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_film(tmp_path_factory.mktemp("film") / "short.mp4", seconds=8, size="640x360")
+    return make_film(tmp_path_factory.mktemp("film") / "short.mp4", seconds=8, size="480x270")
 
 
 @pytest.fixture(scope="module")

@@ -170,8 +170,8 @@ def _command_line(pid: int) -> str:
         return ""
 
 
-def make_film(path: Path, *, seconds: int, size: str) -> Path:
-    """A film like the demo's: counted frames, a beep at each second."""
+def make_film(path: Path, *, seconds: int, size: str, fps: int = 15) -> Path:
+    """A film like the demo's: counted frames, a beep at each second. Every frame is drawn and encoded, so they are few."""
     command = [
         sys.executable,
         str(ROOT / "samples" / "make.py"),
@@ -179,6 +179,8 @@ def make_film(path: Path, *, seconds: int, size: str) -> Path:
         str(seconds),
         "--size",
         size,
+        "--fps",
+        str(fps),
         "--out",
         str(path),
     ]

@@ -39,7 +39,7 @@ class GrowingFilm:
             self._put(f"{folder}/{stage}.m3u8", self._event(folder, segments))
         self._put(f"{stage}.m3u8", self._entry(stage, folders))
         whole = self._lender.duration_s or 0
-        growth = Growth(stage, self.path, min(6.0 * segments, whole), whole, 640, 360, poster=True)
+        growth = Growth(stage, self.path, min(6.0 * segments, whole), whole, 480, 270, poster=True)
         with db.session(self._house.services) as s:
             versions.grow(s, self.version_id, growth)
 
