@@ -53,10 +53,22 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         report.longrepr = f"Tests are never skipped here; what is missing must be installed: {report.longrepr}"
 
 
-# Watching films in real time takes the longest and little of the machine; begun last, they would run alone for minutes.
-FIRST = ("streamer/site/test_growing.py", "streamer/jobs/test_worker.py", "streamer/test_supervisor.py")
+# These take a minute or more each, most of it waiting for a film or a process; begun last, they would run alone.
+FIRST = (
+    "streamer/site/test_growing.py",
+    "streamer/jobs/test_worker.py",
+    "streamer/test_supervisor.py",
+    "streamer/ingest/test_transcode.py",
+    "tests/test_kills.py",
+    "tests/test_main_job.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long files first (with `--no-loadscope-reorder`, which keeps this order among several workers)."""
-    items.sort(key=lambda item: not item.path.as_posix().endswith(FIRST))
+    rank = {item.path: _rank(item.path.as_posix()) for item in items}
+    items.sort(key=lambda item: rank[item.path])
+
+
+def _rank(path: str) -> int:
+    return next((place for place, end in enumerate(FIRST) if path.endswith(end)), len(FIRST))
