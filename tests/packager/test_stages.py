@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,9 @@ def _named(key: str, text: str) -> list[str]:
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four segments in four chunks, of two sizes."""
-    size = (640, 360)
     return make(
         tmp_path_factory.mktemp("stages") / "film.mp4",
-        Film(seconds=26, size=size, sounds=(Sound(26), Sound(26, title="Other"))),
+        Film(26, Fraction(10), (480, 270), gop=10, sounds=(Sound(26), Sound(26, title="Other"))),
     )
 
 
