@@ -17,7 +17,7 @@ PARTS = {"worker": " worker", "child": "packager.child", "web": " web", "valkey"
 @pytest.fixture(scope="module")
 def long_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A chunk of one segment and three of up to half a minute, cheap to encode."""
-    return make_film(tmp_path_factory.mktemp("film") / "long.mp4", seconds=75, size="480x270")
+    return make_film(tmp_path_factory.mktemp("film") / "long.mp4", seconds=75, size="480x270", fps=10)
 
 
 @pytest.fixture(scope="module")
