@@ -88,7 +88,7 @@ class Product:
         deadline = time.monotonic() + timeout_s
         while not (answer := condition()):
             assert time.monotonic() < deadline, self.log.read_text()[-4000:]
-            time.sleep(0.05)
+            time.sleep(0.1)
         return answer
 
     def get(self, path: str, **headers: str) -> Answer:

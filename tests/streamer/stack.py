@@ -95,10 +95,11 @@ T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T], timeout_s: float = 20.0) -> T:
-    """The first true answer."""
-    deadline = time.monotonic() + timeout_s
+    """The first true answer. Asked more and more seldom: a condition may be a request, and others need the machine."""
+    deadline, pause_s = time.monotonic() + timeout_s, 0.01
     while True:
         if answer := condition():
             return answer
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+        time.sleep(pause_s)
+        pause_s = min(1.2 * pause_s, 0.1)
