@@ -120,6 +120,8 @@ def _carried_out(
         run = _Run(source.resolve(), store, place, plan, cube, orders)
         run.remember_plan()
         damaged = run.encode()
+    if orders.cancelled():  # after this nothing stops what is already made
+        raise Cancelled
     orders.report(Progress("packaging", 99.0))
     package = publish(store, place, plan, facts, damaged, poster=run.poster)
     sweep(store, place)
