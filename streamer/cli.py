@@ -84,6 +84,28 @@ def migrate(config: ConfigFile = None, data: DataDir = None) -> None:
     typer.echo("The database is up to date.")
 
 
+@app.command()
+def fsck(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended without a loss.")] = False,
+    hashes: Annotated[
+        bool, typer.Option(help="Read every published byte; --no-hashes looks at names and sizes.")
+    ] = True,
+    settled: Annotated[float, typer.Option(help="Seconds an object nobody knows of is left alone for.")] = 3600.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Compare database, jobs, storage, playlists and hashes, beside a running server. Exit code 1 when something differs and stays so."""
+    from streamer.ops import fsck_report
+
+    services = _ready(_settings(config, data))
+    try:
+        left = fsck_report.run(services, repair=repair, hashes=hashes, settled_s=settled, as_json=as_json)
+    finally:
+        close_services(services)
+    raise typer.Exit(1 if left else 0)
+
+
 @user.command("create")
 def user_create(
     email: Annotated[str, typer.Option(help="Used to sign in.")],

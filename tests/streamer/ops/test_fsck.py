@@ -1,0 +1,242 @@
+"""Each way in which rows, jobs, objects, playlists and hashes can differ is found, named and, where nothing is lost by it, mended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from packager.pipeline import Package, encode
+from storage.local import LocalStore
+from streamer import db, ids
+from streamer.accounts import users
+from streamer.catalog import assets, versions
+from streamer.catalog.tables import Asset, Processing, Version
+from streamer.catalog.versions import Source
+from streamer.ingest import transcode
+from streamer.ingest.tables import Upload, UploadState
+from streamer.jobs import jobs, runner
+from streamer.jobs.tables import Job
+from streamer.ops import fsck, fsck_report
+from streamer.ops.packages import sha256
+from streamer.services import Services
+from tests.packager.films import Film, Sound, make
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A film that was encoded once for all tests: the upload and its package under `out/`."""
+
+    source: Path
+    store: LocalStore
+    package: Package
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> Encoded:
+    folder = tmp_path_factory.mktemp("encoded")
+    source = make(folder / "film.mp4", Film(seconds=7, sounds=(Sound(7),)))
+    store = LocalStore(folder / "store")
+    return Encoded(source, store, encode(source, store, "out"))
+
+
+@dataclass(frozen=True)
+class House:
+    """A server with one whole film."""
+
+    services: Services
+    asset_id: str
+    version_id: str
+    path: str
+    source: str
+
+    def key(self, *, ending: str) -> str:
+        return next(info.key for info in self.services.store.list(f"{self.path}/") if info.key.endswith(ending))
+
+    def found(self, **options: bool) -> list[tuple[str, str]]:
+        return [(d.kind, d.subject) for d in fsck.check(self.services, settled_s=-1, **options)]
+
+    def repair(self) -> int:
+        return fsck_report.run(self.services, repair=True, hashes=True, settled_s=-1, as_json=True)
+
+    def work(self) -> int:
+        """Do all open jobs; how many there were."""
+        with db.reading(self.services) as s:
+            due = jobs.due(s)
+        for job in due:
+            runner.perform(self.services, job.id, "w1")
+        return len(due)
+
+    def change(self, change: Callable[[Asset, Version], None]) -> None:
+        with db.session(self.services) as s:
+            change(s.get_one(Asset, self.asset_id), s.get_one(Version, self.version_id))
+
+
+@pytest.fixture
+def house(services: Services, encoded: Encoded) -> House:
+    asset_id, upload_id = ids.new("ast"), ids.new("upl")
+    path, key = f"{asset_id}/{encoded.package.version}", f"sources/{asset_id}/{upload_id}"
+    store = services.store
+    size = store.put(key, encoded.source, type="video/mp4").size
+    for info in encoded.store.list("out/"):
+        store.put(path + info.key.removeprefix("out"), encoded.store.read(info.key), type=info.type)
+    with db.session(services) as s:
+        owner = users.create(
+            s, services.config.accounts, email="a@b.org", name="A", role="editor", password="a good one"
+        )
+        assets.create(s, owner.id, "Film", asset_id=asset_id)
+        version = versions.create(s, asset_id, Source(key, "film.mp4", size, sha256(store, key)))
+        versions.publish(s, version.id, transcode.facts(replace(encoded.package, prefix=path)))
+        received = {"state": UploadState.RECEIVED, "received": size, "created_at": db.now(), "updated_at": db.now()}
+        s.add(
+            Upload(id=upload_id, user_id=owner.id, asset_id=asset_id, filename="film.mp4", source_key=key, **received)
+        )
+    return House(services, asset_id, version.id, path, key)
+
+
+def test_a_whole_film_has_no_difference(house: House) -> None:
+    assert house.found() == []
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["a segment", "a changed segment", "a cut segment", "a playlist", "the entry", "an init segment", "an index"],
+)
+def test_what_was_lost_of_a_package_is_made_again_from_the_upload(house: House, what: str) -> None:
+    store = house.services.store
+    endings = {
+        "a playlist": "/vod.m3u8",
+        "the entry": "/master.m3u8",
+        "an init segment": ".mp4",
+        "an index": "/0000.json",
+    }
+    key = house.key(ending=endings.get(what, ".m4s"))
+    data = store.read(key)
+    if "changed" in what:
+        store.put(key, data[:-1] + bytes([data[-1] ^ 1]), type="video/mp4")
+    elif "cut" in what:
+        store.put(key, data[:-1], type="video/mp4")
+    else:
+        store.delete(key)
+    found = house.found()
+    assert {kind for kind, _ in found} <= {"object_missing", "object_changed", "object_unindexed"}
+    if what == "an index":
+        assert {kind for kind, _ in found} == {"object_unindexed"}
+    else:
+        assert (("object_changed" if "cut" in what or "changed" in what else "object_missing"), key) in found
+    assert house.repair() == 0 and house.work() == 1
+    assert house.repair() == 0 and house.found() == [], "losers of the second encode are orphans and go"
+
+
+def test_without_hashes_only_sizes_are_compared(house: House) -> None:
+    key = house.key(ending=".m4s")
+    data = house.services.store.read(key)
+    house.services.store.put(key, data[:-1] + bytes([data[-1] ^ 1]), type="video/mp4")
+    assert house.found(hashes=False) == []
+    assert house.found() == [("object_changed", key)]
+
+
+def test_a_package_is_not_made_again_when_its_upload_is_lost_too(house: House) -> None:
+    house.services.store.delete(house.source)
+    segment = house.key(ending=".m4s")
+    house.services.store.delete(segment)
+    assert sorted(house.found())[-1] == ("source_missing", house.source)
+    assert house.repair() == len(house.found()) and house.work() == 0
+
+
+def test_an_upload_that_changed_is_told(house: House) -> None:
+    data = house.services.store.read(house.source)
+    house.services.store.put(house.source, data[:-1] + bytes([data[-1] ^ 1]), type="video/mp4")
+    assert house.found() == [("source_changed", house.source)]
+    assert house.repair() == 1
+
+
+def test_objects_nobody_knows_of_are_removed_but_not_young_or_foreign_ones(house: House) -> None:
+    store, other = house.services.store, ids.new("ast")
+    orphans = [
+        f"{house.path}/v90-9k/0000-deadbeef/000000.m4s",
+        f"{house.asset_id}/otherversion/master.m3u8",
+        f"{other}/version/master.m3u8",
+        f"sources/{other}/{ids.new('upl')}",
+        f"sources/{house.asset_id}/{ids.new('upl')}",
+    ]
+    for key in (*orphans, "somebody/elses.txt"):
+        store.put(key, b"?", type="text/plain")
+    assert sorted(house.found()) == sorted([*(("orphan", key) for key in orphans), ("stranger", "somebody/elses.txt")])
+    young = {d.subject for d in fsck.check(house.services)}
+    assert young == {orphans[0]}, "in a package that is ready nothing is under way; all else may be"
+    assert house.repair() == 1
+    assert house.found() == [("stranger", "somebody/elses.txt")]
+
+
+def test_what_a_version_has_made_before_it_failed_is_kept(house: House) -> None:
+    def failed(asset: Asset, version: Version) -> None:
+        version.processing, version.playable, version.path, asset.live_version_id = (
+            Processing.ERRORED,
+            False,
+            None,
+            None,
+        )
+
+    house.change(failed)
+    assert house.found() == []
+
+
+def test_a_version_that_nobody_makes_gets_a_job(house: House) -> None:
+    house.change(lambda asset, version: setattr(version, "processing", Processing.ENCODING))
+    assert house.found() == [("no_job", house.version_id)]
+    assert house.repair() == 0
+    assert house.found() == [], "its job is at work"
+    assert house.work() == 1 and house.found() == []
+
+
+def test_a_pointer_at_what_does_not_play_is_moved(house: House) -> None:
+    def dead(asset: Asset, version: Version) -> None:
+        version.playable, version.processing = False, Processing.ERRORED
+
+    house.change(dead)
+    assert house.found() == [("dead_pointer", house.asset_id)]
+    assert house.repair() == 0 and house.found() == []
+    with db.reading(house.services) as s:
+        assert s.get_one(Asset, house.asset_id).live_version_id is None
+
+
+def test_a_deleted_film_without_a_job_is_removed(house: House) -> None:
+    house.change(lambda asset, version: setattr(asset, "deleted_at", db.now()))
+    assert house.found() == [("not_removed", house.asset_id)]
+    assert house.repair() == 0 and house.work() == 1
+    assert house.found() == [] and list(house.services.store.list("")) == []
+
+
+def test_an_upload_that_became_no_film_is_told(house: House) -> None:
+    house.change(lambda asset, version: setattr(version, "source_key", "sources/elsewhere"))
+    kinds = {kind for kind, _ in house.found()}
+    assert kinds == {"upload_without_film", "source_missing", "orphan"}
+
+
+def test_what_is_printed_says_what_to_do(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    house.services.store.delete(house.source)
+    house.services.store.put(f"{house.asset_id}/other/master.m3u8", b"?", type="text/plain")
+    assert fsck_report.run(house.services, repair=False, hashes=True, settled_s=-1, as_json=False) == 2
+    printed = capsys.readouterr().out
+    assert (
+        "This needs a person." in printed
+        and "With --repair it will be removed." in printed
+        and "2 differences." in printed
+    )
+    fsck_report.run(house.services, repair=True, hashes=True, settled_s=-1, as_json=True)
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {(line["kind"], line["repairable"], line["mended"]) for line in told} == {
+        ("source_missing", False, False),
+        ("orphan", True, True),
+    }
+
+
+def test_the_upload_alone_is_left_when_a_job_is_open(house: House) -> None:
+    with db.session(house.services) as s:
+        job: Job = jobs.enqueue(s, "transcode", house.version_id, max_attempts=1)
+    house.services.store.delete(house.key(ending=".m4s"))
+    assert house.found() == [], job.id
