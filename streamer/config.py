@@ -214,6 +214,13 @@ class Accounts(Section):
     """Argon2id parallelism."""
 
 
+class Outbound(Section):
+    allow_http: bool = False
+    """Whether URLs given to us may be http; for development."""
+    allow_private: bool = False
+    """Whether they may lead to addresses that are not on the open internet; for development."""
+
+
 class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level that is written."""
@@ -240,6 +247,7 @@ class Config(BaseSettings):
     packager: Packager = Packager()
     delivery: Delivery = Delivery()
     accounts: Accounts = Accounts()
+    outbound: Outbound = Outbound()
     log: Log = Log()
 
     @classmethod
