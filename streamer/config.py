@@ -214,6 +214,20 @@ class Accounts(Section):
     """Argon2id parallelism."""
 
 
+class Events(Section):
+    keep_s: int = Field(default=30 * 86400, ge=3600)
+    """Seconds that events, and what was sent of them, are kept."""
+
+
+class Webhooks(Section):
+    timeout_s: float = Field(default=15.0, gt=0)
+    """Seconds an endpoint has for connecting and its whole answer."""
+    retry_s: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    """Pauses in seconds after each failed attempt, each up to a tenth longer; after the last one an attempt remains."""
+    disable_after_s: int = Field(default=3 * 86400, ge=1)
+    """Seconds without one success after which an endpoint that fails is disabled."""
+
+
 class Outbound(Section):
     allow_http: bool = False
     """Whether URLs given to us may be http; for development."""
@@ -247,6 +261,8 @@ class Config(BaseSettings):
     packager: Packager = Packager()
     delivery: Delivery = Delivery()
     accounts: Accounts = Accounts()
+    events: Events = Events()
+    webhooks: Webhooks = Webhooks()
     outbound: Outbound = Outbound()
     log: Log = Log()
 

@@ -28,7 +28,7 @@ PACKAGES = {
 DOMAINS = (
     ("events",),
     ("accounts",),
-    ("jobs",),
+    ("jobs", "webhooks"),
     ("catalog",),
     ("billing",),
     ("ingest", "delivery"),

@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,8 +24,12 @@ from streamer.jobs.tables import Job
 from streamer.services import Services, close_services, open_services
 
 ROLE = "scheduler"
-CHORES = ("streamer.ingest.uploads:sweep", "streamer.catalog.deletion:resume")
+CHORES = ("streamer.ingest.uploads:sweep", "streamer.catalog.deletion:resume", "streamer.events.outbox:purge")
 """Periodic work of later rooms, by dotted path: `chore(services)`, called at each sweep, cheap when there is nothing to do."""
+
+BESIDE = ("streamer.events.relay:run", "streamer.webhooks.courier:run")
+"""Work that can't wait for a sweep, nor a sweep for it, by dotted path: `run(services, stop)` until the flag is set, in a thread of its own,
+in every scheduler whether it leads or not."""
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 _LEASE_SWEEPS = 3
@@ -37,11 +42,18 @@ def run(config: Config) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     services = open_services(config)
     owner = f"{socket.gethostname()}-{os.getpid()}-{ids.new('sch')}"
+    stop = threading.Event()
+    beside = [threading.Thread(target=_load(path), args=(services, stop), name=path) for path in BESIDE]
+    for thread in beside:
+        thread.start()
     try:
         while signal.sigtimedwait(_SIGNALS, config.jobs.sweep_s) is None:
             _guarded(lambda: sweep(services, owner))
         _guarded(lambda: db.retrying(services, lambda s: leases.give_back(s, ROLE, owner)))
     finally:
+        stop.set()
+        for thread in beside:
+            thread.join()
         close_services(services)
 
 
@@ -90,7 +102,7 @@ def _guarded(work: Callable[[], object]) -> None:
         log.exception("sweep failed")
 
 
-def _load(path: str) -> Callable[[Services], Any]:
+def _load(path: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
-    chore: Callable[[Services], Any] = getattr(importlib.import_module(module), name)
-    return chore
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function

@@ -6,8 +6,10 @@ from sqlalchemy import Connection
 import streamer.accounts.tables
 import streamer.catalog.tables
 import streamer.delivery.tables
+import streamer.events.tables
 import streamer.ingest.tables
-import streamer.jobs.tables  # noqa: F401  # imported so that Base.metadata is whole
+import streamer.jobs.tables
+import streamer.webhooks.tables  # noqa: F401  # imported so that Base.metadata is whole
 from streamer.db import Base
 
 connection: Connection = context.config.attributes["connection"]

@@ -1,0 +1,18 @@
+"""The names of what can happen: `noun.participle`. Programs of others compare them, so a name never changes its meaning."""
+
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    """`data` of an event is its subject as the API shows it, at the moment of the change."""
+
+    ASSET_CREATED = "asset.created"  # a film is there, its encode waits
+    ASSET_UPDATED = "asset.updated"  # title or publication changed
+    ASSET_PLAYABLE = "asset.playable"  # its beginning can be watched while the rest is made
+    ASSET_READY = "asset.ready"  # a version is whole
+    ASSET_ERRORED = "asset.errored"  # an encode failed for good; `error` says why
+    ASSET_CANCELLED = "asset.cancelled"  # somebody stopped an encode
+    ASSET_DELETED = "asset.deleted"
+    PLAYBACK_ID_CREATED = "playback_id.created"
+    PLAYBACK_ID_REVOKED = "playback_id.revoked"
+    UPLOAD_FAILED = "upload.failed"  # nothing of it is left
