@@ -11,7 +11,7 @@ from starlette.routing import Route
 from streamer import db, http
 from streamer.accounts import logins
 from streamer.accounts.roles import Permission
-from streamer.catalog import assets, documents, playback_ids, versions
+from streamer.catalog import assets, documents, faces, playback_ids, versions
 from streamer.catalog.tables import Asset, PlaybackId, Policy, Publication
 from streamer.errors import NotFound
 from streamer.jobs import queues
@@ -56,7 +56,7 @@ def change_asset(request: Request) -> Response:
 
     def change(s: Session) -> Asset:
         row = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_WRITE)
-        assets.change(row, title=wanted.title, publication=publication)
+        assets.change(s, row, title=wanted.title, publication=publication)
         return row
 
     row = db.retrying(services, change)
@@ -81,7 +81,7 @@ def list_renditions(request: Request) -> Response:
     with db.reading(services) as s:
         row = assets.visible(s, request.path_params["id"], who)
         rows = versions.renditions(s, row.live_version_id) if row.live_version_id else []
-    return JSONResponse({"data": [documents.rendition(one) for one in rows], "next_cursor": None})
+    return JSONResponse({"data": [faces.rendition(one) for one in rows], "next_cursor": None})
 
 
 def list_playback_ids(request: Request) -> Response:
@@ -89,7 +89,7 @@ def list_playback_ids(request: Request) -> Response:
     with db.reading(services) as s:
         row = assets.visible(s, request.path_params["id"], who)
         rows = playback_ids.of(s, [row.id])[row.id]
-    return JSONResponse({"data": [documents.playback_id(one) for one in rows], "next_cursor": None})
+    return JSONResponse({"data": [faces.playback_id(one) for one in rows], "next_cursor": None})
 
 
 def create_playback_id(request: Request) -> Response:
@@ -100,7 +100,7 @@ def create_playback_id(request: Request) -> Response:
         row = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_WRITE)
         return playback_ids.create(s, row.id, wanted.policy)
 
-    return JSONResponse(documents.playback_id(db.retrying(services, create)), 201)
+    return JSONResponse(faces.playback_id(db.retrying(services, create)), 201)
 
 
 def revoke_playback_id(request: Request) -> Response:

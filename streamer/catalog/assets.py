@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 from streamer import ids
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
-from streamer.catalog import names, versions
+from streamer.catalog import names, news, versions
 from streamer.catalog.tables import OUT, Asset, PlaybackId, Publication
 from streamer.db import database_now, now
 from streamer.errors import Forbidden, NotFound
+from streamer.events.types import EventType
 from streamer.jobs import jobs
 from streamer.jobs.tables import Job
 
@@ -35,6 +36,7 @@ def create(s: Session, owner_id: str, title: str, *, asset_id: str | None = None
     )
     s.add(asset)
     s.flush()
+    news.asset(s, EventType.ASSET_CREATED, asset)
     return asset
 
 
@@ -73,18 +75,20 @@ def listed(who: Principal, text: str = "") -> Select[Asset]:
     return query
 
 
-def change(asset: Asset, *, title: str | None = None, publication: Publication | None = None) -> None:
+def change(s: Session, asset: Asset, *, title: str | None = None, publication: Publication | None = None) -> None:
     """Set what is given."""
     if title is not None:
         asset.title = names.title(title)
     if publication is not None:
         asset.publication = publication
     asset.updated_at = now()
+    news.asset(s, EventType.ASSET_UPDATED, asset)
 
 
 def delete(s: Session, asset: Asset) -> Job:
     """Tombstone it at once, stop its encodes, and queue the job that removes its objects, which is for the caller to dispatch."""
     asset.deleted_at = asset.updated_at = now()
+    news.asset(s, EventType.ASSET_DELETED, asset)
     s.execute(
         update(PlaybackId)
         .where(PlaybackId.asset_id == asset.id, PlaybackId.revoked_at.is_(None))

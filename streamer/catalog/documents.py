@@ -1,13 +1,12 @@
 """Assets and what belongs to them, as the API shows them."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from streamer.catalog import playback_ids, versions
-from streamer.catalog.tables import Asset, PlaybackId, Processing, Rendition, Version
+from streamer.catalog import faces, playback_ids, versions
+from streamer.catalog.tables import Asset, Processing, Version
 from streamer.jobs import jobs, progress
 from streamer.jobs.progress import Progress
 from streamer.jobs.tables import Job
@@ -29,11 +28,11 @@ def assets(services: Services, s: Session, rows: Sequence[Asset]) -> list[dict[s
         version = newest.get(row.id)
         job = latest_jobs.get(version.id) if version else None
         face = {
-            **_face(row),
+            **faces.asset(row),
             **_encode(version, job, known),
             **_film(services, live.get(row.live_version_id or "") or version),
         }
-        documents.append({**face, "playback_ids": [playback_id(one) for one in names[row.id]]})
+        documents.append({**face, "playback_ids": [faces.playback_id(one) for one in names[row.id]]})
     return documents
 
 
@@ -42,49 +41,12 @@ def asset(services: Services, s: Session, row: Asset) -> dict[str, Any]:
     return assets(services, s, [row])[0]
 
 
-def playback_id(row: PlaybackId) -> dict[str, Any]:
-    return {"id": row.id, "policy": row.policy, "created_at": _time(row.created_at)}
-
-
-def rendition(row: Rendition) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "kind": row.kind,
-        "name": row.name,
-        "width": row.width,
-        "height": row.height,
-        "frame_rate": row.frame_rate,
-        "codecs": row.codecs,
-        "bandwidth": row.bandwidth,
-        "average_bandwidth": row.average_bandwidth,
-        "language": row.language,
-        "size": row.size,
-    }
-
-
-def _face(row: Asset) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "owner_id": row.owner_id,
-        "title": row.title,
-        "publication": row.publication,
-        "created_at": _time(row.created_at),
-        "updated_at": _time(row.updated_at),
-    }
-
-
 def _encode(version: Version | None, job: Job | None, known: dict[str, Progress]) -> dict[str, Any]:
     """How the newest version is doing."""
     if version is None:
         return {"processing": None, "progress": None, "error": None, "version_id": None, "job_id": None, "source": None}
-    return {
-        "processing": version.processing,
-        "progress": _progress(version, known.get(job.id) if job else None),
-        "error": version.error,
-        "version_id": version.id,
-        "job_id": job.id if job else None,
-        "source": {"name": version.source_name, "size": version.source_size, "sha256": version.source_sha256},
-    }
+    progressing = _progress(version, known.get(job.id) if job else None)
+    return {**faces.encode(version), "progress": progressing, "job_id": job.id if job else None}
 
 
 def _progress(version: Version, known: Progress | None) -> dict[str, Any] | None:
@@ -102,16 +64,4 @@ def _film(services: Services, version: Version | None) -> dict[str, Any]:
         nothing = ("stage", "available_s", "duration_s", "width", "height", "poster_url")
         return {"playable": False, **dict.fromkeys(nothing)}
     poster = services.poster_url(version.path) if version.poster and version.path else None
-    return {
-        "playable": version.playable,
-        "stage": version.stage,
-        "available_s": version.available_s,
-        "duration_s": version.duration_s,
-        "width": version.width,
-        "height": version.height,
-        "poster_url": poster,
-    }
-
-
-def _time(moment: datetime) -> str:
-    return moment.isoformat()
+    return {**faces.film(version), "poster_url": poster}

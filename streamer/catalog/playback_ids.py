@@ -7,9 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from streamer import ids
+from streamer.catalog import news
 from streamer.catalog.tables import PlaybackId, Policy
 from streamer.db import now
 from streamer.errors import Conflict
+from streamer.events.types import EventType
 
 PER_ASSET = 100
 
@@ -21,6 +23,7 @@ def create(s: Session, asset_id: str, policy: Policy) -> PlaybackId:
     playback = PlaybackId(id=ids.new("plb"), asset_id=asset_id, policy=policy, created_at=now())
     s.add(playback)
     s.flush()
+    news.playback_id(s, EventType.PLAYBACK_ID_CREATED, playback)
     return playback
 
 
@@ -39,4 +42,5 @@ def revoke(s: Session, asset_id: str, playback_id: str) -> bool:
     if playback is None or playback.asset_id != asset_id or playback.revoked_at is not None:
         return False
     playback.revoked_at = now()
+    news.playback_id(s, EventType.PLAYBACK_ID_REVOKED, playback)
     return True

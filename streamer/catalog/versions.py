@@ -8,8 +8,10 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from streamer import ids
+from streamer.catalog import news
 from streamer.catalog.tables import Asset, Processing, Rendition, Stage, Version
 from streamer.db import now
+from streamer.events.types import EventType
 from streamer.jobs.errors import TaskFailed
 from streamer.jobs.tables import Job, State
 
@@ -18,6 +20,7 @@ _FOLLOWED = {
     State.FAILED: Processing.ERRORED,
     State.CANCELLED: Processing.CANCELLED,
 }
+_TOLD = {State.FAILED: EventType.ASSET_ERRORED, State.CANCELLED: EventType.ASSET_CANCELLED}
 _ORDER = list(Stage)
 
 
@@ -122,10 +125,13 @@ def follow(s: Session, job: Job) -> None:
     version = s.get(Version, job.subject_id, populate_existing=True)
     if version is None or job.state not in _FOLLOWED:
         return
-    version.processing = _FOLLOWED[State(job.state)]
+    before, version.processing = version.processing, _FOLLOWED[State(job.state)]
     version.error = job.error
     if job.state != State.QUEUED and version.playable:
         _withdraw(s, version)
+    asset = s.get_one(Asset, version.asset_id)
+    if job.state in _TOLD and version.processing != before and asset.deleted_at is None:
+        news.asset(s, _TOLD[State(job.state)], asset, version)
 
 
 def advance(s: Session, version_id: str, processing: Processing) -> None:
@@ -145,6 +151,7 @@ def grow(s: Session, version_id: str, growth: Growth) -> None:
     version.width, version.height = growth.width, growth.height
     if asset.live_version_id is None:
         asset.live_version_id = version.id
+        news.asset(s, EventType.ASSET_PLAYABLE, asset, version)
 
 
 def publish(s: Session, version_id: str, facts: Facts) -> None:
@@ -157,9 +164,12 @@ def publish(s: Session, version_id: str, facts: Facts) -> None:
     version.poster, version.playable, version.error = facts.poster, True, None
     version.processing, version.published_at = Processing.READY, now()
     _replace_renditions(s, version.id, facts.renditions)
+    asset.updated_at = now()
+    if asset.live_version_id is None:
+        news.asset(s, EventType.ASSET_PLAYABLE, asset, version)
     if asset.live_version_id is None or asset.live_version_id < version.id:
         asset.live_version_id = version.id
-    asset.updated_at = now()
+    news.asset(s, EventType.ASSET_READY, asset, version)
 
 
 def deleted() -> TaskFailed:

@@ -24,6 +24,8 @@ from streamer.catalog.tables import Asset, Policy
 from streamer.config import Ingest
 from streamer.db import database_now
 from streamer.errors import Conflict, Invalid, Problem, StorageExhausted, TooLarge
+from streamer.events import outbox
+from streamer.events.types import EventType
 from streamer.ingest.tables import TusUpload, Upload, UploadState
 from streamer.jobs import jobs, queues
 from streamer.jobs.tables import Job
@@ -178,11 +180,19 @@ def fail(services: Services, upload: Upload, error: BaseException) -> None:
 
 def give_up(services: Services, upload: Upload, reason: dict[str, str], *only_if: ColumnElement[bool]) -> bool:
     """The row first: only if it was still being received may its bytes go. A finished upload is never touched."""
-    if not db.retrying(services, lambda s: note(s, upload.id, *only_if, state=UploadState.FAILED, error=reason)):
+    if not db.retrying(services, lambda s: _note_failed(s, upload, reason, *only_if)):
         return False
     services.uploads.abort(upload.id)
     services.store.delete(upload.source_key)
     return True
+
+
+def _note_failed(s: Session, upload: Upload, reason: dict[str, str], *only_if: ColumnElement[bool]) -> bool:
+    noted = note(s, upload.id, *only_if, state=UploadState.FAILED, error=reason)
+    if noted:
+        told = {"id": upload.id, "user_id": upload.user_id, "filename": upload.filename, "error": reason}
+        outbox.record(s, EventType.UPLOAD_FAILED, upload.id, told)
+    return noted
 
 
 def sweep(services: Services) -> int:
