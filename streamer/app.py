@@ -37,6 +37,7 @@ from streamer.problems import handlers
 from streamer.services import Services, close_services, open_services
 from streamer.site import errors, films
 from streamer.ui.assets import BuiltFiles
+from streamer.webhooks import api as webhooks_api
 
 MEDIA = "/p/"
 
@@ -87,6 +88,7 @@ def _routes(services: Services) -> list[BaseRoute]:
         *catalog_api.routes,
         *ingest_api.routes,
         *delivery_api.routes,
+        *webhooks_api.routes,
     ]
     return [
         *health.routes,

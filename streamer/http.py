@@ -39,12 +39,22 @@ def page(
 
     Keyset: the cursor is the last id that was shown, and ids grow with time, so a deep page costs what the first one does.
     """
-    limit = _limit(request.query_params.get("limit", str(PAGE)))
+    count = limit(request)
     if cursor := request.query_params.get("cursor"):
         query = query.where(id_column < _cursor(cursor))
-    rows = s.scalars(query.order_by(id_column.desc()).limit(limit + 1)).all()
-    shown = rows[:limit]
-    return shown, _id(shown[-1]) if len(rows) > limit else None
+    rows = s.scalars(query.order_by(id_column.desc()).limit(count + 1)).all()
+    shown = rows[:count]
+    return shown, _id(shown[-1]) if len(rows) > count else None
+
+
+def limit(request: Request) -> int:
+    """How many rows the request wants to see at most."""
+    text = request.query_params.get("limit", str(PAGE))
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= PAGE_MAX):
+        raise Invalid(
+            f"limit must be a whole number from 1 to {PAGE_MAX}.", errors=[{"pointer": "/limit", "detail": text[:40]}]
+        )
+    return int(text)
 
 
 def _validate(body: bytes, model: type[Model]) -> Model:
@@ -56,14 +66,6 @@ def _validate(body: bytes, model: type[Model]) -> Model:
 
 def _entry(error: Any) -> dict[str, str]:
     return {"pointer": "".join(f"/{part}" for part in error["loc"]), "detail": error["msg"]}
-
-
-def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= PAGE_MAX):
-        raise Invalid(
-            f"limit must be a whole number from 1 to {PAGE_MAX}.", errors=[{"pointer": "/limit", "detail": text[:40]}]
-        )
-    return int(text)
 
 
 def _cursor(text: str) -> str:

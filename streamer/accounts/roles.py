@@ -18,6 +18,9 @@ class Permission(StrEnum):
     JOBS_WRITE = "jobs:write"  # cancel and retry anyone's jobs
     SESSIONS_READ = "playback-sessions:read"  # see who plays what
     SESSIONS_WRITE = "playback-sessions:write"  # end what anyone plays
+    EVENTS_READ = "events:read"  # hear of everything that happens
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"  # have it sent to any address
     USERS_READ = "users:read"
     USERS_WRITE = "users:write"
 
