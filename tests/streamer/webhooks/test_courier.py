@@ -85,6 +85,22 @@ def test_an_endpoint_that_was_down_gets_all_of_it_when_it_is_up(services: Servic
     assert endpoint(services, endpoint_id).failing_since is None
 
 
+def test_a_courier_killed_before_it_noted_the_answer_is_followed_by_another(
+    services: Services, receiver: Receiver
+) -> None:
+    endpoint_id, _ = subscribe(services, receiver.url)
+    happen(services, "a")
+    killed = Courier(services)
+    with db.session(services) as s:
+        errand = killed._next(s, endpoint_id)
+    assert errand is not None and killed.attempt(errand) == Outcome(204)
+    assert send(services) == 0, "its lease holds"
+    with db.session(services) as s:
+        s.get_one(Endpoint, endpoint_id).courier_until = db.database_now(-1)  # type: ignore[assignment]
+    assert send(services) == 1
+    assert len({one.headers["webhook-id"] for one in receiver.received}) == 1 and len(receiver.received) == 2
+
+
 def test_attempts_end_and_what_is_dead_can_be_sent_again(services: Services, receiver: Receiver) -> None:
     endpoint_id, _ = subscribe(services, receiver.url)
     receiver.answers = [500, 500, 500]
