@@ -129,9 +129,8 @@ def follow(s: Session, job: Job) -> None:
     version.error = job.error
     if job.state != State.QUEUED and version.playable:
         _withdraw(s, version)
-    asset = s.get_one(Asset, version.asset_id)
-    if job.state in _TOLD and version.processing != before and asset.deleted_at is None:
-        news.asset(s, _TOLD[State(job.state)], asset, version)
+    if job.state in _TOLD and version.processing != before:
+        _tell(s, _TOLD[State(job.state)], version)
 
 
 def advance(s: Session, version_id: str, processing: Processing) -> None:
@@ -183,6 +182,13 @@ def _undeleted(s: Session, asset_id: str) -> Asset:
     if asset.deleted_at is not None:
         raise deleted()
     return asset
+
+
+def _tell(s: Session, kind: EventType, version: Version) -> None:
+    """How an encode ended without a film; of a film that was deleted nobody wants to hear it."""
+    asset = s.get_one(Asset, version.asset_id)
+    if asset.deleted_at is None:
+        news.asset(s, kind, asset, version)
 
 
 def _withdraw(s: Session, version: Version) -> None:

@@ -1,7 +1,8 @@
 """Numbers what was committed, has later rooms plan what follows from it, and puts it into the Redis stream.
 
 Runs in every scheduler; the lock on one row puts them in line, so numbers become visible in their order and without gaps, and a relay
-that dies leaves no number and no plan behind. It looks twice a second, which costs one indexed query: nothing has to tell it, so nothing can forget to.
+that dies leaves no number and no plan behind. It looks twice a second, which costs one indexed query: nothing has to tell it, so nothing
+can forget to.
 """
 
 import importlib
