@@ -59,6 +59,10 @@ bench: $(VENV)/.bench ## Measure delivery against nginx, transcoding and its sta
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.memory
 
+.PHONY: faults
+faults: $(VENV)/.dev ## Kill everything again and again while films come in, then judge what is left (N=cycles, SEED=n)
+	$(BIN)/python -m faults --cycles $(or $(N),200) --seed $(or $(SEED),1)
+
 .PHONY: wheel
 wheel: $(VENV)/.runtime ## Build the wheel into dist/
 	$(PIP) wheel --no-deps --no-index --no-build-isolation --wheel-dir dist .

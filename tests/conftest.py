@@ -60,6 +60,7 @@ FIRST = (
     "streamer/test_supervisor.py",
     "streamer/ingest/test_transcode.py",
     "tests/test_kills.py",
+    "tests/faults/test_kills.py",
     "tests/test_main_job.py",
 )
 

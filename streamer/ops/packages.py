@@ -18,6 +18,9 @@ STAGES = ("start.m3u8", "grow.m3u8")
 LOOSE = ("plan.json", "report.json", "poster.jpg")
 """What a package holds beside what its playlists name."""
 
+Indexed = tuple[str, int, str]
+"""Of a segment: its chunk's index, its size, its SHA-256."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -37,13 +40,23 @@ def faults(store: ObjectStore, path: str, *, hashes: bool) -> Iterator[Fault]:
     except (ValueError, KeyError, TypeError) as error:
         yield Fault("changed", f"{path}/", f"A chunk index can't be read: {error}.")
         return
-    indexed = _indexed(path, list(chunks.values()))
-    named = dict(_named(store, path, there))
+    indexed, named = _indexed(path, list(chunks.values())), dict(_named(store, path, there))
     missing = [key for key in named if key not in there]
     for key in missing:
         yield Fault("missing", key, f"{named[key]} names it, and it isn't there.", indexed.get(key, (None, 0, ""))[0])
     if any(key.endswith(".m3u8") for key in missing):
         return  # without it nobody can say what else is named
+    yield from _compared(store, there, indexed, named, hashes)
+    kept = {*named, *indexed, *(f"{path}/{name}" for name in (*LOOSE, ENTRY))}
+    for key in there:
+        if key not in kept and not INDEX.fullmatch(key.removeprefix(f"{path}/")):
+            yield Fault("unnamed", key, "Nothing names it.")
+
+
+def _compared(
+    store: ObjectStore, there: dict[str, int], indexed: dict[str, Indexed], named: dict[str, str], hashes: bool
+) -> Iterator[Fault]:
+    """Segments that differ from what their index says, or that only one of index and playlists knows."""
     for key, (index, size, digest) in indexed.items():
         if key in there and (wrong := _difference(store, key, there[key], size, digest if hashes else "")):
             yield Fault("changed", key, wrong, index)
@@ -52,14 +65,10 @@ def faults(store: ObjectStore, path: str, *, hashes: bool) -> Iterator[Fault]:
     for key in named:
         if key.endswith(".m4s") and key in there and key not in indexed:
             yield Fault("unindexed", key, "A playlist names it, and no chunk index has it.")
-    kept = {*named, *indexed, *(f"{path}/{name}" for name in (*LOOSE, ENTRY))}
-    for key in there:
-        if key not in kept and not INDEX.fullmatch(key.removeprefix(f"{path}/")):
-            yield Fault("unnamed", key, "Nothing names it.")
 
 
-def _indexed(path: str, chunks: list[ChunkIndex]) -> dict[str, tuple[str, int, str]]:
-    """By the segment's key: its chunk's index, its size, its SHA-256."""
+def _indexed(path: str, chunks: list[ChunkIndex]) -> dict[str, Indexed]:
+    """By the segment's key."""
     return {
         f"{path}/{chunk.rendition}/{entry.uri}": (
             index_key(path, chunk.rendition, chunk.chunk),
