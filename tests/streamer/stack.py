@@ -70,6 +70,7 @@ def _empty(url: str) -> None:
         connection.exec_driver_sql("SET foreign_key_checks = 0")
         for table in db.Base.metadata.tables:
             connection.exec_driver_sql(f"DELETE FROM {table}")
+        connection.exec_driver_sql("INSERT INTO event_heads (id, sequence) VALUES (1, 0)")  # as the migration does
     engine.dispose()
 
 

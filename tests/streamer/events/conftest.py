@@ -1,3 +1,3 @@
-from tests.streamer.stack import config, database_url, services
+from tests.streamer.stack import config, database_url, migrated_mariadb, migrated_sqlite, services
 
-__all__ = ["config", "database_url", "services"]
+__all__ = ["config", "database_url", "migrated_mariadb", "migrated_sqlite", "services"]

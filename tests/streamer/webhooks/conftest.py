@@ -5,10 +5,10 @@ import pytest
 
 from streamer.config import Config
 from tests.streamer.site_under_test import site
-from tests.streamer.stack import database_url, make_config, services
+from tests.streamer.stack import database_url, make_config, migrated_mariadb, migrated_sqlite, services
 from tests.streamer.webhooks.receiver import Receiver
 
-__all__ = ["database_url", "services", "site"]
+__all__ = ["database_url", "migrated_mariadb", "migrated_sqlite", "services", "site"]
 
 
 @pytest.fixture

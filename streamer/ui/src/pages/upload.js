@@ -9,6 +9,7 @@ const AT_ONCE = 2;
 const SMOOTHING = 0.25;
 // Each byte that arrives starts the row of pauses again, so this is four minutes without any.
 const PAUSES_MS = [0, 1000, 3000, 5000, 10_000, 20_000, 30_000, 60_000, 120_000];
+const NOTICED_MS = 2000;
 const LOST = 'The connection was lost.';
 
 export function upload() {
@@ -28,6 +29,13 @@ export function upload() {
         if (this.rows.some((row) => row.isSending || row.isQueued)) event.preventDefault();
       });
       this.unfinished = await unfinished();
+      // The server may not have noticed yet that the page went away in mid-upload: how far it came is known a moment later.
+      if (this.hasUnfinished) setTimeout(() => this.lookAgain(), NOTICED_MS);
+    },
+
+    async lookAgain() {
+      const now = await unfinished();
+      this.unfinished = this.unfinished.map((item) => now.find((one) => one.key === item.key) ?? item);
     },
 
     get hasRows() { return this.rows.length > 0; },
