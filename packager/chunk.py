@@ -34,7 +34,7 @@ from packager.workload import CORES_PER_CHILD
 QUEUE_FRAMES = 3
 CORES = min(len(os.sched_getaffinity(0)), CORES_PER_CHILD)
 SPARE = 0.25  # of a core: so little is not worth a thread
-PROGRESS_S = 0.5
+PROGRESS_S = 0.2
 I_FRAME = 1
 # The plan alone places I frames, all of them IDR, identically in every rung. At a scene cut between them x264 codes blocks as intra anyway:
 # looking for cuts costs 3 % of the time and made the benchmark's footage 2 % larger.

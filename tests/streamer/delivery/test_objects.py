@@ -30,6 +30,15 @@ def open_files(folder: Path) -> int:
     return sum(link.startswith(str(folder)) for link in links)
 
 
+async def settled(folder: Path, expected: int) -> int:
+    """Open files once the threads that read them have let go of them, which they do in their own time."""
+    for _ in range(100):
+        if open_files(folder) == expected:
+            break
+        await asyncio.sleep(0.02)
+    return open_files(folder)
+
+
 async def read(kept: Objects, key: str, start: int = 0, length: int = len(BODY)) -> bytes:
     known = kept.get(key, 0.0) or await kept.find(key, 0.0)
     return b"".join([bytes(piece) async for piece in kept.pieces(known, start, length)])
@@ -53,11 +62,7 @@ async def test_remembered_files_are_bounded_and_the_others_are_closed(
     kept = Objects(disk(tmp_path, 8), 0)
     for number in range(8):
         await read(kept, f"a/{number}.m4s")
-    for _ in range(100):  # the thread that read the last one lets go of it in its own time
-        if open_files(tmp_path) == 3:
-            break
-        await asyncio.sleep(0.02)
-    assert open_files(tmp_path) == 3
+    assert await settled(tmp_path, 3) == 3
     assert [kept.get(f"a/{number}.m4s", 0.0) is not None for number in range(8)] == [False] * 5 + [True] * 3
 
 
@@ -176,4 +181,4 @@ async def test_without_a_descriptor_left_the_remembered_ones_make_room(tmp_path:
         for filler in fillers:
             os.close(filler)
     assert b"".join([bytes(piece) async for piece in kept.pieces(known, 0, len(BODY))]) == BODY
-    assert open_files(tmp_path) == 1
+    assert await settled(tmp_path, 1) == 1

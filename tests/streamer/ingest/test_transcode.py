@@ -110,7 +110,7 @@ def test_an_upload_becomes_a_film_that_plays_and_obeys_the_rules(site: Site, fil
     assert {one["processing"] for one in seen} >= {"encoding", "ready"}
     assert_grew(seen)
     percents = [one["progress"]["percent"] for one in seen if one["progress"]]
-    assert percents == sorted(percents) and len(set(percents)) > 3
+    assert percents == sorted(percents) and len(set(percents)) >= 3
     assert any(one["progress"]["eta_s"] for one in seen if one["progress"])
     assert (done["playable"], done["error"], done["width"], done["height"]) == (True, None, 416, 234)
     assert abs(done["duration_s"] - 45) < 0.1
