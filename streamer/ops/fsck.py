@@ -49,7 +49,7 @@ def check(
     for asset in _assets(services):
         progress(f"film {asset.id}")
         if asset.deleted_at is None:
-            yield from _film(services, asset, hashes)
+            yield from _film(services, asset.id, hashes)
         elif asset.purged_at is None and not _open(services, [asset.id]):
             yield Difference(
                 "not_removed", asset.id, "The film is deleted and no job removes its files.", *_removal(services, asset)
@@ -70,9 +70,13 @@ def _assets(services: Services) -> Iterator[Asset]:
         last = page[-1].id
 
 
-def _film(services: Services, asset: Asset, hashes: bool) -> Iterator[Difference]:
+def _film(services: Services, asset_id: str, hashes: bool) -> Iterator[Difference]:
+    """What the film's rows say now: minutes may have passed since they were listed."""
     with db.reading(services) as s:
+        asset = s.get_one(Asset, asset_id)
         made = s.scalars(select(Version).where(Version.asset_id == asset.id).order_by(Version.id)).all()
+    if asset.deleted_at:
+        return
     by_id = {version.id: version for version in made}
     live = by_id.get(asset.live_version_id or "")
     if asset.live_version_id and (live is None or not live.playable):
@@ -81,7 +85,7 @@ def _film(services: Services, asset: Asset, hashes: bool) -> Iterator[Difference
             "it will point at its newest version that plays, or at none", lambda: db.retrying(services, lambda s: _point(s, asset.id)),
         )  # fmt: skip
     for version in made:
-        yield from _version(services, version, hashes)
+        yield from _version(services, version.id, hashes)
 
 
 def _point(s: Session, asset_id: str) -> None:
@@ -89,9 +93,13 @@ def _point(s: Session, asset_id: str) -> None:
     s.get_one(Asset, asset_id, with_for_update=True).live_version_id = s.scalars(playing.limit(1)).first()
 
 
-def _version(services: Services, version: Version, hashes: bool) -> Iterator[Difference]:
-    if _open(services, [version.id]):
+def _version(services: Services, version_id: str, hashes: bool) -> Iterator[Difference]:
+    if _open(services, [version_id]):
         return  # its job is at work, and finds out for itself
+    with db.reading(
+        services
+    ) as s:  # after the job was looked for: one that has just ended has told its version in the same transaction
+        version = s.get_one(Version, version_id)
     if version.processing in UNDER_WAY:
         yield Difference(
             "no_job", version.id, f"It is {version.processing}, and no job makes it.", *_again(services, version, [])
