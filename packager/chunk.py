@@ -13,11 +13,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from math import ceil
 from typing import Any
 
 import av
-from av.codec.context import Flags
+from av.codec.context import Flags, ThreadType
 from av.video.codeccontext import VideoCodecContext
 
 from packager import fmp4
@@ -33,7 +32,7 @@ from packager.workload import CORES_PER_CHILD
 
 QUEUE_FRAMES = 3
 CORES = min(len(os.sched_getaffinity(0)), CORES_PER_CHILD)
-SPARE = 0.25  # of a core: so little is not worth a thread
+BUSY = 1.5  # threads for each core: frames wait for the rows they refer to, and the largest rung holds up all others
 PROGRESS_S = 0.2
 I_FRAME = 1
 # The plan alone places I frames, all of them IDR, identically in every rung. At a scene cut between them x264 codes blocks as intra anyway:
@@ -267,9 +266,9 @@ class RungEncoder:
 
 
 def encoder_threads(rung: Rung, rungs: Sequence[Rung], cores: int) -> int:
-    """x264's frame threads: its share of the cores by its pixels. Rungs run side by side, so more of them cost time and memory and bring nothing."""
+    """x264's frame threads: its share of the cores by its pixels. A small rung beside larger ones needs no second one."""
     share = _work(rung) / sum(_work(other) for other in rungs)
-    return max(1, ceil(share * cores - SPARE))
+    return max(1, round(share * cores * BUSY))
 
 
 def _work(rung: Rung) -> float:
@@ -285,7 +284,8 @@ def _codec(rung: Rung, plan: VideoPlan, threads: int) -> VideoCodecContext:
     # Tags are copied by hand: nothing in PyAV carries them from frame to encoder, and a lost tag shifts every colour.
     codec.color_primaries, codec.color_trc = plan.colour.primaries, plan.colour.transfer
     codec.colorspace, codec.color_range = plan.colour.matrix, 1
-    codec.thread_count = threads
+    # PyAV's default is slices: x264 would cut each picture for its threads, which costs bits and waits for the slowest slice.
+    codec.thread_count, codec.thread_type = threads, ThreadType.FRAME
     codec.flags |= Flags.global_header | Flags.bitexact | Flags.closed_gop
     codec.options = options(rung)
     codec.open()

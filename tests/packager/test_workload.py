@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,12 +52,21 @@ def test_the_cost_of_all_places_is_the_pictures_share_of_the_total() -> None:
     assert workload.cost(kept, places) < 0.7 * everything
 
 
-@pytest.mark.parametrize(("cores", "alone", "beside_others"), [(1, 1, 1), (2, 2, 1), (4, 4, 2), (6, 6, 2)])
+@pytest.mark.parametrize(("cores", "alone", "beside_others"), [(1, 2, 1), (2, 3, 1), (4, 6, 2), (6, 9, 3)])
 def test_a_rung_has_threads_for_its_share_of_the_cores(cores: int, alone: int, beside_others: int) -> None:
     rungs = ladder.rungs(1920, 1080, Fraction(RATE))
     assert chunk.encoder_threads(rungs[0], rungs[:1], cores) == alone
     assert chunk.encoder_threads(rungs[0], rungs, cores) == beside_others
     assert chunk.encoder_threads(rungs[-1], rungs, 6) == 1
+
+
+def test_threads_work_on_whole_frames_because_slices_cost_bits() -> None:
+    made = plan([1])
+    codec = chunk._codec(made.rungs[0], made, 3)
+    picture = av.VideoFrame(codec.width, codec.height, "yuv420p")
+    picture.pts = 0
+    settings = b"".join(bytes(packet) for packet in [*codec.encode(picture), *codec.encode(None)])
+    assert b"sliced_threads=0" in settings + (codec.extradata or b"")
 
 
 def test_a_preset_that_was_asked_for_is_taken_as_it_is() -> None:
