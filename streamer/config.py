@@ -14,13 +14,17 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from streamer.sections import Fetch as Fetch
+from streamer.sections import Ingest as Ingest
+from streamer.sections import Section as Section
 
 ENV_PREFIX = "STREAMER_"
 CONFIG_FILE = f"{ENV_PREFIX}CONFIG"
@@ -33,12 +37,6 @@ _SOCKET_PATH_MAX = 100  # bytes; the kernel's limit for a unix socket path is 10
 
 class ConfigError(Exception):
     """The configuration cannot be used; the text says which setting and why."""
-
-
-class Section(BaseModel):
-    """A table of the TOML file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Server(Section):
@@ -132,21 +130,6 @@ class Jobs(Section):
     """Seconds before the second attempt; doubled each time after."""
     backoff_max_s: float = Field(default=600.0, gt=0)
     """Longest pause between two attempts, in seconds."""
-
-
-class Ingest(Section):
-    max_upload_bytes: int = Field(default=64 << 30, ge=1)
-    """Largest file that is taken, in bytes."""
-    min_free_bytes: int = Field(default=1 << 30, ge=0)
-    """Free disk space in bytes below which uploads are refused."""
-    idle_timeout_s: float = Field(default=60.0, gt=0)
-    """Seconds an upload may send nothing."""
-    expire_s: int = Field(default=24 * 3600, ge=60)
-    """Seconds without a byte after which an unfinished upload is removed."""
-    max_unfinished: int = Field(default=64, ge=1)
-    """Resumable uploads a user may have unfinished at a time."""
-    max_unfinished_bytes: int = Field(default=256 << 30, ge=1)
-    """Bytes that a user's unfinished uploads may come to, as declared when they began."""
 
 
 class Packager(Section):
@@ -258,6 +241,7 @@ class Config(BaseSettings):
     storage: Storage = Storage()
     jobs: Jobs = Jobs()
     ingest: Ingest = Ingest()
+    fetch: Fetch = Fetch()
     packager: Packager = Packager()
     delivery: Delivery = Delivery()
     accounts: Accounts = Accounts()
