@@ -80,7 +80,10 @@ class Version(Base):
     """One encode of one source. `path` is `<asset>/<hash of source and plan>`, known once something of it plays; `available_s` is how much does."""
 
     __tablename__ = "versions"
-    __table_args__ = (Index("ix_versions_asset_id_id", "asset_id", "id"),)
+    __table_args__ = (
+        Index("ix_versions_asset_id_id", "asset_id", "id"),
+        Index("ix_versions_source_sha256", "source_sha256"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     asset_id: Mapped[str] = mapped_column(Id, ForeignKey("assets.id"))

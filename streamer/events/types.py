@@ -15,4 +15,5 @@ class EventType(StrEnum):
     ASSET_DELETED = "asset.deleted"
     PLAYBACK_ID_CREATED = "playback_id.created"
     PLAYBACK_ID_REVOKED = "playback_id.revoked"
+    UPLOAD_HELD = "upload.held"  # its bytes are a film's already, and its sender wanted to be asked
     UPLOAD_FAILED = "upload.failed"  # nothing of it is left

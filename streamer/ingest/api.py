@@ -1,29 +1,31 @@
 """Uploads over HTTP: the file is the body of one POST.
 
 `POST /uploads?filename=…&title=…&policy=private|public` answers 201 when the bytes are durable and the film is queued. It can't be resumed;
-what `tus` takes can.
+what `tus` takes can. With `on_duplicate=offer` the answer is 202 when a film has the same bytes: the upload is held until `POST
+/uploads/{id}/keep` or `…/discard`. Every upload, through whichever door it came, is read at `/uploads`.
 """
 
 import asyncio
 from contextlib import aclosing
 from functools import partial
-from typing import Any
 
+from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from storage import StorageError
-from streamer import db
+from streamer import db, http
 from streamer.accounts import logins
+from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
-from streamer.catalog import documents
+from streamer.catalog import documents as films
 from streamer.catalog.tables import Policy
 from streamer.errors import Invalid, NotFound, Problem
-from streamer.ingest import uploads
+from streamer.ingest import documents, duplicates, held, uploads
 from streamer.ingest.stream import UNLIMITED, linger, receiver
-from streamer.ingest.tables import Upload
+from streamer.ingest.tables import OnDuplicate, Upload, UploadState
 from streamer.ingest.tus import api as tus
 from streamer.ingest.uploads import Received, Wanted
 from streamer.jobs import api as jobs_api
@@ -35,7 +37,7 @@ async def create_upload(request: Request) -> Response:
     services = _services(request)
     try:
         who = await logins.require_async(request, Permission.UPLOADS_CREATE)
-        what = _wanted(request, services)
+        what = _wanted(request, services, who)
         upload = await run_in_threadpool(uploads.begin, services, who.user_id, what)
         done = await _take(request, services, upload, what)
     except (Problem, StorageError) as error:
@@ -43,17 +45,38 @@ async def create_upload(request: Request) -> Response:
         await linger(request)
         problem.headers["Connection"] = "close"  # the rest of the body was not read
         raise problem from error
-    document = await run_in_threadpool(_document, services, done)
-    return JSONResponse(document, 201, {"Location": f"/api/v1/assets/{done.asset.id}"})
+    return await run_in_threadpool(_answer, services, done)
+
+
+def list_uploads(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    query = select(Upload).where(Upload.user_id == who.user_id)
+    if state := request.query_params.get("state"):
+        query = query.where(Upload.state == _state(state))
+    with db.reading(services) as s:
+        rows, cursor = http.page(request, s, query, Upload.id)
+        return JSONResponse({"data": documents.uploads(services, s, rows), "next_cursor": cursor})
 
 
 def read_upload(request: Request) -> Response:
     who, services = logins.require(request), _services(request)
     with db.reading(services) as s:
         found = uploads.owned(s, request.path_params["id"], who.user_id)
-    if found is None:
-        raise NotFound("You have no upload with this id.")
-    return JSONResponse(_upload(found))
+        if found is None:
+            raise NotFound("You have no upload with this id.")
+        return JSONResponse(documents.upload(services, s, found))
+
+
+def keep_upload(request: Request) -> Response:
+    who, services = logins.require(request, Permission.UPLOADS_CREATE), _services(request)
+    return _answer(services, held.keep(services, who.user_id, request.path_params["id"]))
+
+
+def discard_upload(request: Request) -> Response:
+    who, services = logins.require(request, Permission.UPLOADS_CREATE), _services(request)
+    dropped = held.discard(services, who.user_id, request.path_params["id"])
+    with db.reading(services) as s:
+        return JSONResponse(documents.upload(services, s, dropped))
 
 
 async def _take(request: Request, services: Services, upload: Upload, what: Wanted) -> Received:
@@ -68,13 +91,13 @@ async def _take(request: Request, services: Services, upload: Upload, what: Want
         raise
 
 
-def _wanted(request: Request, services: Services) -> Wanted:
+def _wanted(request: Request, services: Services, who: Principal) -> Wanted:
     query, headers = request.query_params, request.headers
     if headers.get("content-type", "").startswith(("multipart/", "application/x-www-form-urlencoded")):
         raise Invalid("Send the file itself as the body, not a form: curl --data-binary @film.mp4 …", code="form_body")
     return uploads.wanted(
         query.get("filename", ""), query.get("title"), uploads.policy(query.get("policy", Policy.PRIVATE)), _size(headers.get("content-length")),
-        services.config.ingest,
+        services.config.ingest, duplicates.choice(query.get("on_duplicate", OnDuplicate.KEEP), who),
     )  # fmt: skip
 
 
@@ -82,25 +105,22 @@ def _size(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
 
-def _document(services: Services, done: Received) -> dict[str, Any]:
+def _answer(services: Services, done: Received) -> Response:
+    """201 with the film; 202 without one, where a decision is waited for."""
     with db.reading(services) as s:
-        asset = documents.asset(services, s, done.asset)
-    return {"upload": _upload(done.upload), "asset": asset, "job": jobs_api.document(done.job, None)}
+        upload = documents.upload(services, s, done.upload)
+        asset = films.asset(services, s, done.asset) if done.asset else None
+    document = {"upload": upload, "asset": asset, "job": jobs_api.document(done.job, None) if done.job else None}
+    if done.asset is None:
+        return JSONResponse(document, 202, {"Location": f"/api/v1/uploads/{done.upload.id}"})
+    return JSONResponse(document, 201, {"Location": f"/api/v1/assets/{done.asset.id}"})
 
 
-def _upload(row: Upload) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "asset_id": row.asset_id,
-        "filename": row.filename,
-        "declared_size": row.declared_size,
-        "received": row.received,
-        "state": row.state,
-        "sha256": row.sha256,
-        "error": row.error,
-        "created_at": row.created_at.isoformat(),
-        "updated_at": row.updated_at.isoformat(),
-    }
+def _state(text: str) -> UploadState:
+    try:
+        return UploadState(text)
+    except ValueError:
+        raise Invalid(f"state must be one of {', '.join(UploadState)}.") from None
 
 
 def _services(request: Request) -> Services:
@@ -110,6 +130,9 @@ def _services(request: Request) -> Services:
 
 routes = [
     Route("/uploads", create_upload, methods=["POST"], max_body_size=UNLIMITED),
+    Route("/uploads", list_uploads),
     Route("/uploads/{id}", read_upload),
+    Route("/uploads/{id}/keep", keep_upload, methods=["POST"]),
+    Route("/uploads/{id}/discard", discard_upload, methods=["POST"]),
     *tus.routes,
 ]

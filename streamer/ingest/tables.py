@@ -13,15 +13,31 @@ from streamer.db import Base, Code, Id, Json, UtcDateTime, exact
 
 
 class UploadState(StrEnum):
-    """`receiving` has bytes on a local disk, `received` is an asset's source, `failed` has nothing left."""
+    """`receiving` has bytes on a local disk, `held` waits in storage for a decision, `received` is an asset's source, `failed` has nothing left."""
 
     RECEIVING = "receiving"
+    HELD = "held"
     RECEIVED = "received"
     FAILED = "failed"
 
 
+class OnDuplicate(StrEnum):
+    """What happens to bytes that are a film's already: another film, or a question to the sender.
+
+    `offer` looks among the sender's own films, `offer_any` among everyone's, for those who may list them.
+    """
+
+    KEEP = "keep"
+    OFFER = "offer"
+    OFFER_ANY = "offer_any"
+
+
 class Upload(Base):
-    """One file on its way in. `filename` is what the client said and never a path; `source_key` is where the bytes will stand in storage."""
+    """One file on its way in. `filename` is what the client said and never a path; `source_key` is where the bytes will stand in storage.
+
+    `title` is empty where the file's name will give one. `duplicate_of` is the asset that a held upload equals; `warning` is what a look at
+    the first bytes told.
+    """
 
     __tablename__ = "uploads"
     __table_args__ = (
@@ -39,6 +55,11 @@ class Upload(Base):
     sha256: Mapped[str | None] = mapped_column(exact(64, ascii_only=True))
     source_key: Mapped[str] = mapped_column(exact(255, ascii_only=True))
     error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    title: Mapped[str | None] = mapped_column(String(255))
+    policy: Mapped[str | None] = mapped_column(Code)
+    on_duplicate: Mapped[str] = mapped_column(Code, default=OnDuplicate.KEEP, server_default=OnDuplicate.KEEP)
+    duplicate_of: Mapped[str | None] = mapped_column(Id)
+    warning: Mapped[dict[str, Any] | None] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -55,3 +76,13 @@ class TusUpload(Base):
     described: Mapped[str | None] = mapped_column(Text)
     partial: Mapped[bool] = mapped_column(default=False)
     parts: Mapped[str | None] = mapped_column(Text)
+
+
+class Import(Base):
+    """What an upload that is fetched from a URL has beyond `Upload`. `validator` is the ETag or date that the bytes received so far belong to."""
+
+    __tablename__ = "imports"
+
+    id: Mapped[str] = mapped_column(Id, ForeignKey(Upload.id), primary_key=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    validator: Mapped[str | None] = mapped_column(String(255))

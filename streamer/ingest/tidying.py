@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage import StorageError
-from streamer.ingest import uploads
+from streamer.ingest import leftovers
 from streamer.ingest.tus import films
 from streamer.services import Services
 
@@ -59,7 +59,7 @@ def _settle(services: Services) -> bool:
 
 def _tidy(services: Services) -> None:
     try:
-        if count := uploads.tidy(services):
+        if count := leftovers.tidy(services):
             log.info("left-over uploads removed", count=count)
     except (SQLAlchemyError, StorageError) as error:
         log.warning("left-over uploads not removed", error=str(error))

@@ -2,7 +2,7 @@
 
 Bytes grow on a local disk, durable before anything is answered, are put into storage as `sources/<asset>/<upload>`, and become an asset, its
 version, a playback id and a transcode job in one transaction. Whatever goes wrong before that leaves nothing but a failed row; a process
-that died in the middle is cleaned up after by `sweep` and, on its own machine, by `tidy`. File names are text, never paths.
+that died in the middle is cleaned up after by `leftovers`. File names are text, never paths.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, CursorResult, exists, select, update
+from sqlalchemy import ColumnElement, CursorResult, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -26,14 +26,14 @@ from streamer.db import database_now
 from streamer.errors import Conflict, Invalid, Problem, StorageExhausted, TooLarge
 from streamer.events import outbox
 from streamer.events.types import EventType
-from streamer.ingest.tables import TusUpload, Upload, UploadState
+from streamer.ingest import duplicates
+from streamer.ingest.tables import OnDuplicate, Upload, UploadState
 from streamer.jobs import jobs, queues
 from streamer.jobs.tables import Job
 from streamer.problems import of as problem_of
 from streamer.services import Services
 
 _NOTE_S = 5.0
-_SWEPT = 100
 
 log = structlog.get_logger(__name__)
 
@@ -46,23 +46,36 @@ class Wanted:
     title: str
     policy: Policy
     size: int | None
+    on_duplicate: OnDuplicate = OnDuplicate.KEEP
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What an upload became."""
+    """What an upload became: a film and the job that encodes it, or neither while it is held back as a duplicate."""
 
     upload: Upload
-    asset: Asset
-    job: Job
+    asset: Asset | None = None
+    job: Job | None = None
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What is to be dispatched after the commit."""
+        return [self.job] if self.job else []
 
 
-def wanted(filename: str, title: str | None, policy: Policy, size: int | None, settings: Ingest) -> Wanted:
+def wanted(
+    filename: str,
+    title: str | None,
+    policy: Policy,
+    size: int | None,
+    settings: Ingest,
+    on_duplicate: OnDuplicate = OnDuplicate.KEEP,
+) -> Wanted:
     """Check what can be checked before a byte is read."""
     if size is not None:
         check_size(size, settings)
     name = names.file_name(filename) or "upload"
-    return Wanted(name, names.title(title) if title else names.title_of(name), policy, size)
+    return Wanted(name, names.title(title) if title else names.title_of(name), policy, size, on_duplicate)
 
 
 def check_size(size: int, settings: Ingest) -> None:
@@ -102,6 +115,9 @@ def add(s: Session, user_id: str, what: Wanted) -> Upload:
         received=0,
         state=UploadState.RECEIVING,
         source_key=f"sources/{asset_id}/{upload_id}",
+        title=what.title,
+        policy=what.policy,
+        on_duplicate=what.on_duplicate,
         created_at=db.now(),
         updated_at=database_now(),
     )
@@ -129,27 +145,50 @@ def complete(services: Services, upload: Upload, what: Wanted, sha256: str) -> R
     services.store.put(upload.source_key, path, type="application/octet-stream")
     source = versions.Source(upload.source_key, upload.filename, upload.received, sha256)
     done = db.retrying(services, lambda s: enter(s, services, upload, what, source))
-    queues.dispatch(services, [done.job])
+    queues.dispatch(services, done.jobs)
     drop(services, upload.id)
     return done
 
 
 def enter(s: Session, services: Services, upload: Upload, what: Wanted, source: versions.Source) -> Received:
-    """Make the stored source a film with a job. Conflict when the upload is not being received any more."""
+    """Make the stored source a film with a job, or hold it back if its sender wants to be asked about duplicates.
+
+    Conflict when the upload is not being received any more.
+    """
+    original = duplicates.of(s, upload, source.sha256)
+    if original is None:
+        return film(s, services, upload, what, source)
+    _moved(s, upload, UploadState.RECEIVING, UploadState.HELD, source, duplicate_of=original.id, title=what.title, policy=what.policy)  # fmt: skip
+    held = s.get_one(Upload, upload.id, populate_existing=True)
+    told = {"id": held.id, "user_id": held.user_id, "filename": held.filename, "duplicate_of": original.id}
+    outbox.record(s, EventType.UPLOAD_HELD, held.id, told)
+    return Received(held)
+
+
+def film(
+    s: Session,
+    services: Services,
+    upload: Upload,
+    what: Wanted,
+    source: versions.Source,
+    *,
+    was: UploadState = UploadState.RECEIVING,
+) -> Received:
+    """Make the stored source a film with a job, whatever other films there are. Conflict when the upload is not in the state `was` any more."""
     asset = assets.create(s, upload.user_id, what.title, asset_id=source.key.split("/")[1])
     version = versions.create(s, asset.id, source)
     playback_ids.create(s, asset.id, what.policy)
     max_attempts = services.config.jobs.max_attempts
     job = jobs.enqueue(s, "transcode", version.id, owner_id=upload.user_id, max_attempts=max_attempts)
-    facts = {"asset_id": asset.id, "received": source.size, "sha256": source.sha256, "state": UploadState.RECEIVED}
-    if not note(s, upload.id, **facts):
-        raise Conflict("The upload was given up in the meantime; send the file again.", code="upload_expired")
+    _moved(s, upload, was, UploadState.RECEIVED, source, asset_id=asset.id)
     return Received(s.get_one(Upload, upload.id, populate_existing=True), asset, job)
 
 
-def note(s: Session, upload_id: str, *only_if: ColumnElement[bool], **values: Any) -> bool:
+def note(
+    s: Session, upload_id: str, *only_if: ColumnElement[bool], was: UploadState = UploadState.RECEIVING, **values: Any
+) -> bool:
     """Change the row of an upload that is still being received, and that it is alive; False when it is not."""
-    still = Upload.id == upload_id, Upload.state == UploadState.RECEIVING
+    still = Upload.id == upload_id, Upload.state == was
     statement = update(Upload).where(*still, *only_if).values(updated_at=database_now(), **values)
     result = s.execute(statement.execution_options(synchronize_session=False))
     assert isinstance(result, CursorResult)
@@ -157,7 +196,7 @@ def note(s: Session, upload_id: str, *only_if: ColumnElement[bool], **values: An
 
 
 def drop(services: Services, *upload_ids: str) -> None:
-    """Remove received files that are in storage now; what stays is for `tidy`."""
+    """Remove received files that are in storage now; what stays is for `leftovers.tidy`."""
     try:
         for upload_id in upload_ids:
             services.uploads.abort(upload_id)
@@ -166,7 +205,7 @@ def drop(services: Services, *upload_ids: str) -> None:
 
 
 def fail(services: Services, upload: Upload, error: BaseException) -> None:
-    """Write down why, and remove what there is. Without a database that is left to `sweep`."""
+    """Write down why, and remove what there is. Without a database that is left to `leftovers.sweep`."""
     problem = problem_of(error) if isinstance(error, Exception) else Problem()
     reason = {"code": problem.code, "title": problem.title, "detail": problem.detail}
     if not isinstance(error, (Problem, StorageError, SQLAlchemyError)):
@@ -175,53 +214,50 @@ def fail(services: Services, upload: Upload, error: BaseException) -> None:
             "title": "The upload broke off",
             "detail": "The sender went away. Send the file again.",
         }
-    _give_up(services, upload, reason)
+    abandon(services, upload, reason)
 
 
-def give_up(services: Services, upload: Upload, reason: dict[str, str], *only_if: ColumnElement[bool]) -> bool:
-    """The row first: only if it was still being received may its bytes go. A finished upload is never touched."""
-    if not db.retrying(services, lambda s: _note_failed(s, upload, reason, *only_if)):
+def give_up(
+    services: Services,
+    upload: Upload,
+    reason: dict[str, Any],
+    *only_if: ColumnElement[bool],
+    was: UploadState = UploadState.RECEIVING,
+) -> bool:
+    """The row first: only if it was still being received (or `was` something else) may its bytes go. A film is never touched."""
+    if not db.retrying(services, lambda s: note_failed(s, upload, reason, *only_if, was=was)):
         return False
-    services.uploads.abort(upload.id)
-    services.store.delete(upload.source_key)
+    remove(services, upload)
     return True
 
 
-def _note_failed(s: Session, upload: Upload, reason: dict[str, str], *only_if: ColumnElement[bool]) -> bool:
-    noted = note(s, upload.id, *only_if, state=UploadState.FAILED, error=reason)
+def abandon(services: Services, upload: Upload, reason: dict[str, str], *only_if: ColumnElement[bool]) -> None:
+    """`give_up`, left to `leftovers.sweep` when a server it needs is away."""
+    try:
+        give_up(services, upload, reason, *only_if)
+    except (StorageError, SQLAlchemyError) as fault:
+        log.warning("failed upload not cleaned up", upload=upload.id, error=str(fault))
+
+
+def note_failed(
+    s: Session,
+    upload: Upload,
+    reason: dict[str, Any],
+    *only_if: ColumnElement[bool],
+    was: UploadState = UploadState.RECEIVING,
+) -> bool:
+    """The row and the event of an upload that comes to nothing; its bytes are the caller's to remove. False when it is past that."""
+    noted = note(s, upload.id, *only_if, was=was, state=UploadState.FAILED, error=reason)
     if noted:
         told = {"id": upload.id, "user_id": upload.user_id, "filename": upload.filename, "error": reason}
         outbox.record(s, EventType.UPLOAD_FAILED, upload.id, told)
     return noted
 
 
-def sweep(services: Services) -> int:
-    """Remove what unfinished uploads left behind; how many there were. Those whose bytes are all there are never touched."""
-    old = Upload.updated_at < database_now(-services.config.ingest.expire_s)
-    with db.reading(services) as s:
-        silent = select(Upload).where(Upload.state == UploadState.RECEIVING, old, ~_is_whole())
-        abandoned = s.scalars(silent.limit(_SWEPT)).all()
-    reason = {
-        "code": "expired",
-        "title": "The upload was never finished",
-        "detail": "It was removed; send the file again.",
-    }
-    for upload in abandoned:
-        _give_up(services, upload, reason, old)
-    return len(abandoned)
-
-
-def tidy(services: Services) -> int:
-    """Remove the files on this machine that no upload is growing: `sweep` runs elsewhere and reaches only the disk there. How many."""
-    here = [upload_id for upload_id in services.uploads.ids() if ids.is_id(upload_id)]
-    if not here:
-        return 0
-    growing = select(Upload.id).where(Upload.state == UploadState.RECEIVING, Upload.id.in_(here))
-    with db.reading(services) as s:
-        left = set(here) - set(s.scalars(growing))
-    for upload_id in left:
-        services.uploads.abort(upload_id)
-    return len(left)
+def remove(services: Services, upload: Upload) -> None:
+    """What there is of its bytes, on this machine's disk and in storage."""
+    services.uploads.abort(upload.id)
+    services.store.delete(upload.source_key)
 
 
 def owned(s: Session, upload_id: str, user_id: str) -> Upload | None:
@@ -230,9 +266,12 @@ def owned(s: Session, upload_id: str, user_id: str) -> Upload | None:
     return upload if upload is not None and upload.user_id == user_id else None
 
 
-def _is_whole() -> ColumnElement[bool]:
-    """A resumable upload was acknowledged to its last byte, so `films.settle` makes it a film, however late."""
-    return exists().where(TusUpload.id == Upload.id, ~TusUpload.partial, Upload.received == Upload.declared_size)
+def _moved(
+    s: Session, upload: Upload, was: UploadState, state: UploadState, source: versions.Source, **values: Any
+) -> None:
+    facts = {"received": source.size, "sha256": source.sha256, "state": state, **values}
+    if not note(s, upload.id, was=was, **facts):
+        raise Conflict("The upload was given up in the meantime; send the file again.", code="upload_expired")
 
 
 class _Meter:
@@ -261,13 +300,6 @@ class _Meter:
             db.retrying(self._services, lambda s: note(s, self._upload.id, received=self.size))
         except SQLAlchemyError as error:
             log.warning("upload progress not noted", upload=self._upload.id, error=str(error))
-
-
-def _give_up(services: Services, upload: Upload, reason: dict[str, str], *only_if: ColumnElement[bool]) -> None:
-    try:
-        give_up(services, upload, reason, *only_if)
-    except (StorageError, SQLAlchemyError) as fault:
-        log.warning("failed upload not cleaned up", upload=upload.id, error=str(fault))
 
 
 def check_room(services: Services, size: int) -> None:

@@ -24,7 +24,12 @@ from streamer.jobs.tables import Job
 from streamer.services import Services, close_services, open_services
 
 ROLE = "scheduler"
-CHORES = ("streamer.ingest.uploads:sweep", "streamer.catalog.deletion:resume", "streamer.events.outbox:purge")
+CHORES = (
+    "streamer.ingest.leftovers:sweep",
+    "streamer.ingest.held:sweep",
+    "streamer.catalog.deletion:resume",
+    "streamer.events.outbox:purge",
+)
 """Periodic work of later rooms, by dotted path: `chore(services)`, called at each sweep, cheap when there is nothing to do."""
 
 BESIDE = ("streamer.events.relay:run", "streamer.webhooks.courier:run")

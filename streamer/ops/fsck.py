@@ -194,9 +194,10 @@ def _strangers(services: Services, settled_s: float, progress: Callable[[str], N
 
 
 def _sources(s: Session, asset_id: str) -> set[str]:
-    """Keys of uploads that are a version's or on their way in."""
+    """Keys of uploads that are a version's, on their way in or held back."""
     arriving = select(Upload.source_key).where(
-        Upload.state == UploadState.RECEIVING, Upload.source_key.startswith(f"sources/{asset_id}/", autoescape=True)
+        Upload.state.in_((UploadState.RECEIVING, UploadState.HELD)),
+        Upload.source_key.startswith(f"sources/{asset_id}/", autoescape=True),
     )
     return {*s.scalars(select(Version.source_key).where(Version.asset_id == asset_id)), *s.scalars(arriving)}
 

@@ -1,6 +1,6 @@
 """Resumable uploads over HTTP: tus 1.0 at `/tus`, for any tus client with a bearer key or a signed-in page.
 
-    POST /tus                Upload-Length, Upload-Metadata: filename, title, policy     201, Location
+    POST /tus                Upload-Length, Upload-Metadata: filename, title, policy, on_duplicate     201, Location
     HEAD /tus/upl_…          200, Upload-Offset
     PATCH /tus/upl_…         Upload-Offset, bytes                                        204, Upload-Offset
     DELETE /tus/upl_…        204
@@ -24,7 +24,7 @@ from storage import StorageError
 from streamer.accounts import logins
 from streamer.accounts.roles import Permission
 from streamer.errors import Invalid, Problem
-from streamer.ingest import uploads
+from streamer.ingest import duplicates, uploads
 from streamer.ingest.stream import UNLIMITED, HandedOver, linger, receiver
 from streamer.ingest.tus import films, protocol, rows, transfers
 from streamer.ingest.tus.protocol import Checksum
@@ -190,7 +190,8 @@ def _opening(request: Request, services: Services, size: int | None) -> Opening:
     said = protocol.metadata(text)
     name = said.get("filename") or said.get("name") or ""
     policy = uploads.policy(said.get("policy", "private"))
-    what = uploads.wanted(name, said.get("title"), policy, size, services.config.ingest)
+    on_duplicate = duplicates.choice(said.get("on_duplicate", "keep"), logins.require(request))
+    what = uploads.wanted(name, said.get("title"), policy, size, services.config.ingest, on_duplicate)
     return Opening(what, text, protocol.concat(request.headers.get("upload-concat")))
 
 

@@ -65,7 +65,7 @@ def complete(services: Services, found: Resumable) -> Resumable:
             uploads.drop(services, *parts)
     except (ObjectMissing, Conflict):
         return _made_elsewhere(services, found)
-    queues.dispatch(services, [done.job])
+    queues.dispatch(services, done.jobs)
     return Resumable(done.upload, found.tus)
 
 

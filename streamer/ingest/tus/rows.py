@@ -4,23 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from streamer import db
-from streamer.accounts.tables import User
-from streamer.errors import Gone, NotFound, Problem
-from streamer.ingest import uploads
+from streamer.errors import Gone, NotFound
+from streamer.ingest import shares, uploads
 from streamer.ingest.tables import TusUpload, Upload, UploadState
 from streamer.ingest.tus.protocol import Concat
 from streamer.ingest.uploads import Wanted
 from streamer.services import Services
-
-
-class TooMany(Problem):
-    """The user has more unfinished uploads than they may."""
-
-    status, default_code, title = 429, "too_many_unfinished", "Too many unfinished uploads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +38,7 @@ class Resumable:
 
     @property
     def is_received(self) -> bool:
-        return self.upload.state == UploadState.RECEIVED
+        return self.upload.state in (UploadState.RECEIVED, UploadState.HELD)
 
     @property
     def concat(self) -> Concat | None:
@@ -78,10 +71,10 @@ def received(services: Services, found: Resumable) -> Resumable:
 
 
 def insert(s: Session, services: Services, user_id: str, opening: Opening) -> Resumable:
-    """The rows of a new upload. TooMany when the user has no room for it."""
-    s.get_one(User, user_id, with_for_update=True)  # one at a time per user, so that the sums are right
+    """The rows of a new upload. `shares.TooMany` when the user has no room for it."""
+    settings, size = services.config.ingest, opening.what.size
     if opening.concat is None or opening.concat.is_partial:
-        _check_share(s, services, user_id, opening.what.size)
+        shares.check(s, settings, user_id, settings.max_upload_bytes if size is None else size)
     upload = uploads.add(s, user_id, opening.what)
     concat = opening.concat
     tus = TusUpload(
@@ -121,19 +114,3 @@ def both() -> Select[Upload, TusUpload]:
 def lost() -> NotFound:
     """The refusal when the row is there and the bytes are not."""
     return NotFound("The bytes of this upload are not here. Begin a new one.", code="upload_lost")
-
-
-def _check_share(s: Session, services: Services, user_id: str, size: int | None) -> None:
-    """An upload of unknown length counts as the largest there can be."""
-    settings = services.config.ingest
-    counted = func.coalesce(func.sum(func.coalesce(Upload.declared_size, settings.max_upload_bytes)), 0)
-    mine = Upload.user_id == user_id, Upload.state == UploadState.RECEIVING
-    count, total = s.execute(select(func.count(), counted).where(*mine)).one()
-    if count >= settings.max_unfinished:
-        raise TooMany(f"{count} of your uploads are unfinished. Finish or end one of them, or wait until they expire.")
-    if total + (settings.max_upload_bytes if size is None else size) > settings.max_unfinished_bytes:
-        raise TooMany(
-            f"Your unfinished uploads may come to {settings.max_unfinished_bytes:,} bytes and would be more with this"
-            " one. Finish or end one of them, or wait until they expire.",
-            code="upload_quota",
-        )

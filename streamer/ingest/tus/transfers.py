@@ -14,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from storage import ObjectMissing, OffsetMismatch, StorageDown, StorageFull, UploadBusy
 from streamer import db
 from streamer.errors import Conflict, Forbidden, Gone, Invalid, TooLarge
-from streamer.ingest import uploads
-from streamer.ingest.tables import Upload
+from streamer.ingest import held, uploads
+from streamer.ingest.tables import Upload, UploadState
 from streamer.ingest.tus import films, rows
 from streamer.ingest.tus.protocol import Checksum
 from streamer.ingest.tus.rows import Opening, Resumable
@@ -115,8 +115,10 @@ def check_writable(services: Services, found: Resumable, offset: int, size: int 
 
 
 def terminate(services: Services, found: Resumable) -> None:
-    """End the upload and remove its bytes. What has become a film is not ended here."""
-    if not uploads.give_up(services, found.upload, _TERMINATED):
+    """End the upload and remove its bytes, also while it is held back. What has become a film is not ended here."""
+    if found.upload.state == UploadState.HELD:
+        held.discard(services, found.upload.user_id, found.id)
+    elif not uploads.give_up(services, found.upload, _TERMINATED):
         rows.find(services, found.upload.user_id, found.id)  # Gone when somebody else ended it
         raise Conflict("The upload has become a film; delete the film instead.", code="upload_finished")
 

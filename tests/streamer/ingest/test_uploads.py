@@ -17,7 +17,7 @@ from streamer import db
 from streamer.catalog import assets
 from streamer.catalog.tables import Asset, Version
 from streamer.config import Config
-from streamer.ingest import uploads
+from streamer.ingest import leftovers, uploads
 from streamer.ingest.tables import Upload
 from streamer.jobs.tables import Job
 from streamer.services import Services
@@ -259,7 +259,7 @@ def test_what_a_dead_process_left_is_swept_and_finished_uploads_never(site: Site
     with db.session(services) as s:
         old = db.database_now(-services.config.ingest.expire_s - 1)
         s.execute(update(Upload).where(Upload.id.in_([dead.id, done["id"]])).values(updated_at=old))
-    assert uploads.sweep(services) == 1
+    assert leftovers.sweep(services) == 1
     assert {row.id: row.state for row in rows(services)} == {
         done["id"]: "received",
         dead.id: "failed",
@@ -275,7 +275,7 @@ def test_a_machine_removes_its_own_files_of_uploads_that_were_given_up_elsewhere
     given_up, alive = (uploads.begin(services, site.user("editor").id, what) for _ in range(2))
     with db.session(services) as s:
         s.execute(update(Upload).where(Upload.id == given_up.id).values(state="failed"))
-    assert (uploads.tidy(services), uploads.tidy(services)) == (1, 0)
+    assert (leftovers.tidy(services), leftovers.tidy(services)) == (1, 0)
     assert [path.name for path in services.config.uploads_dir.iterdir()] == [alive.id]
 
 

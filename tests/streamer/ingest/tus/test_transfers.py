@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from streamer import db
 from streamer.catalog.tables import Asset
 from streamer.config import Config
-from streamer.ingest import uploads
+from streamer.ingest import leftovers
 from streamer.ingest.tables import Upload
 from streamer.ingest.tus import films
 from streamer.jobs.tables import Job
@@ -109,7 +109,7 @@ class TestOnBothDatabases:
         with db.session(site.services) as s:
             s.execute(update(Upload).where(Upload.id == whole.rpartition("/")[2]).values(received=9))
         grow_old(site)
-        assert uploads.sweep(site.services) == 2
+        assert leftovers.sweep(site.services) == 2
         assert tus.offset(done) == len(FILM) and tus.upload(done)["asset_id"]
         for path in (half, part):
             assert (tus.head(path).status_code, tus.patch(path, 5, b"x").json()["code"]) == (410, "upload_gone")
