@@ -1,4 +1,4 @@
-"""Connections to addresses that strangers chose: webhooks, and whatever else is told a URL. Never into our own network.
+"""Connections to addresses that strangers chose: webhooks, imports, and whatever else is told a URL. Never into our own network.
 
 A name is resolved once, every address it has is checked, and the connection goes to a checked address, so a name that changes between
 check and use (DNS rebinding) changes nothing. TLS still proves the name. Nothing here follows a redirect: each hop is a new `connection`.
@@ -9,8 +9,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
@@ -38,6 +39,14 @@ _NEVER = tuple(
 
 class Refused(Exception):
     """Nothing is sent there; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose body is still to be read; `cut` ends its connection, from any thread, so that a read that waits returns."""
+
+    response: http.client.HTTPResponse
+    cut: Callable[[], None]
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
@@ -73,17 +82,34 @@ def connection(
 
     Refused when the URL or one of its addresses is not allowed; OSError and HTTPException as http.client raises them.
     """
-    began = time.monotonic()
-    parts = check(url, rules)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    addresses = resolver(host, port)
-    for address in addresses:
-        _check_address(address, rules)
-    sock = _reach(addresses, port, CONNECT_S)
-    with sock, _deadline(sock, timeout_s - (time.monotonic() - began)):
-        client = _client(sock, parts.scheme, host, port)
-        with client.sock:
-            yield client
+    with _connected(url, rules, timeout_s, resolver) as (client, _):
+        yield client
+
+
+@contextmanager
+def download(
+    url: str,
+    rules: Outbound,
+    headers: Mapping[str, str],
+    *,
+    head_s: float,
+    silence_s: float,
+    resolver: Resolver = resolve,
+) -> Iterator[Answer]:
+    """A GET's answer, its head within `head_s`. From then on each read may wait for `silence_s`: TimeoutError. Errors as with `connection`."""
+    with _connected(url, rules, head_s, resolver) as (client, line):
+        live = client.sock
+        client.request("GET", target(url), headers={**headers, "Connection": "close"})
+        with client.getresponse() as response:  # lets go of the socket, which lives on under the response
+            line.lift()
+            live.settimeout(silence_s)
+            yield Answer(response, line.cut)
+
+
+def target(url: str) -> str:
+    """What of a URL stands in a request's first line."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def is_public(address: str) -> bool:
@@ -99,6 +125,23 @@ def _is_public(ip: IPv4Address | IPv6Address) -> bool:
             return _is_public(IPv4Address(ip.packed[-4:]))
     odd = ip.is_multicast or ip.is_reserved or ip.is_loopback or ip.is_link_local or ip.is_unspecified
     return ip.is_global and not odd and not any(ip in network for network in _NEVER)
+
+
+@contextmanager
+def _connected(
+    url: str, rules: Outbound, timeout_s: float, resolver: Resolver
+) -> Iterator[tuple[http.client.HTTPConnection, "_Line"]]:
+    began = time.monotonic()
+    parts = check(url, rules)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    addresses = resolver(host, port)
+    for address in addresses:
+        _check_address(address, rules)
+    sock = _reach(addresses, port, CONNECT_S)
+    with sock, _deadline(sock, timeout_s - (time.monotonic() - began)) as line:
+        client = _client(sock, parts.scheme, host, port)
+        with client.sock:
+            yield client, line
 
 
 def _check_host(host: str, rules: Outbound) -> None:
@@ -146,30 +189,52 @@ def _client(sock: socket.socket, scheme: str, host: str, port: int) -> http.clie
     return client
 
 
-@contextmanager
-def _deadline(sock: socket.socket, left_s: float) -> Iterator[None]:
-    """A socket's own timeout begins anew with every byte; this one doesn't."""
-    sock.settimeout(max(left_s, 0.001))
-    line = sock.dup()  # TLS takes the socket over; this handle on the same connection stays
-    over = threading.Event()
+class _Line:
+    """A connection with a deadline. A socket's own timeout begins anew with every byte; this one doesn't."""
 
-    def cut() -> None:
-        over.set()
+    def __init__(self, sock: socket.socket, left_s: float) -> None:
+        sock.settimeout(max(left_s, 0.001))
+        self.over = threading.Event()
+        self._handle = sock.dup()  # TLS takes the socket over; this handle on the same connection stays
+        self._timer = threading.Timer(max(left_s, 0), self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cut(self) -> None:
         with suppress(OSError):  # the other side was quicker
-            line.shutdown(socket.SHUT_RDWR)
+            self._handle.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(max(left_s, 0), cut)
-    timer.daemon = True
-    timer.start()
+    def lift(self) -> None:
+        """No deadline any more; TimeoutError if it has just passed."""
+        self._timer.cancel()
+        self._timer.join()
+        if self.over.is_set():
+            raise _late()
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        self._handle.close()
+
+    def _end(self) -> None:
+        self.over.set()
+        self.cut()
+
+
+@contextmanager
+def _deadline(sock: socket.socket, left_s: float) -> Iterator[_Line]:
+    line = _Line(sock, left_s)
     try:
-        yield
-        if over.is_set():  # http.client takes headers that break off for all of them
-            raise TimeoutError("no whole answer in time")
+        yield line
+        if line.over.is_set():  # http.client takes headers that break off for all of them
+            raise _late()
     except (OSError, http.client.HTTPException) as error:
-        if over.is_set():
-            raise TimeoutError("no whole answer in time") from error
+        if line.over.is_set():
+            raise _late() from error
         raise
     finally:
-        timer.cancel()
-        timer.join()
         line.close()
+
+
+def _late() -> TimeoutError:
+    return TimeoutError("no whole answer in time")

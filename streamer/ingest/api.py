@@ -2,13 +2,14 @@
 
 `POST /uploads?filename=…&title=…&policy=private|public` answers 201 when the bytes are durable and the film is queued. It can't be resumed;
 what `tus` takes can. With `on_duplicate=offer` the answer is 202 when a film has the same bytes: the upload is held until `POST
-/uploads/{id}/keep` or `…/discard`. Every upload, through whichever door it came, is read at `/uploads`.
+/uploads/{id}/keep` or `…/discard`. `POST /imports {url}` has the server fetch the file itself, by a job. Every upload, through whichever door it came, is read at `/uploads`.
 """
 
 import asyncio
 from contextlib import aclosing
 from functools import partial
 
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -23,7 +24,7 @@ from streamer.accounts.roles import Permission
 from streamer.catalog import documents as films
 from streamer.catalog.tables import Policy
 from streamer.errors import Invalid, NotFound, Problem
-from streamer.ingest import documents, duplicates, held, uploads
+from streamer.ingest import documents, duplicates, held, imports, uploads
 from streamer.ingest.stream import UNLIMITED, linger, receiver
 from streamer.ingest.tables import OnDuplicate, Upload, UploadState
 from streamer.ingest.tus import api as tus
@@ -46,6 +47,30 @@ async def create_upload(request: Request) -> Response:
         problem.headers["Connection"] = "close"  # the rest of the body was not read
         raise problem from error
     return await run_in_threadpool(_answer, services, done)
+
+
+class NewImport(BaseModel):
+    """What to fetch; the title comes from the file's name when there is none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str
+    title: str | None = None
+    policy: str = Policy.PRIVATE
+    on_duplicate: str = OnDuplicate.KEEP
+
+
+def create_import(request: Request) -> Response:
+    who, services = logins.require(request, Permission.UPLOADS_CREATE), _services(request)
+    body = http.read(request, NewImport)
+    url = imports.checked(body.url, services.config.outbound)
+    on_duplicate = duplicates.choice(body.on_duplicate, who)
+    policy, name = uploads.policy(body.policy), imports.filename(url)
+    what = uploads.wanted(name, body.title, policy, None, services.config.ingest, on_duplicate)
+    upload = imports.begin(services, who.user_id, url, what, what.title if body.title else None)
+    with db.reading(services) as s:
+        document = documents.upload(services, s, upload)
+    return JSONResponse(document, 202, {"Location": f"/api/v1/uploads/{upload.id}"})
 
 
 def list_uploads(request: Request) -> Response:
@@ -130,6 +155,7 @@ def _services(request: Request) -> Services:
 
 routes = [
     Route("/uploads", create_upload, methods=["POST"], max_body_size=UNLIMITED),
+    Route("/imports", create_import, methods=["POST"]),
     Route("/uploads", list_uploads),
     Route("/uploads/{id}", read_upload),
     Route("/uploads/{id}/keep", keep_upload, methods=["POST"]),

@@ -1,6 +1,6 @@
 """How much a user may have unfinished at a time, in uploads and in bytes. All inside the caller's transaction."""
 
-from sqlalchemy import case, exists, func, select
+from sqlalchemy import ColumnElement, case, exists, func, select
 from sqlalchemy.orm import Session
 
 from streamer.accounts.tables import User
@@ -18,12 +18,16 @@ class TooMany(Problem):
 def check(s: Session, settings: Ingest, user_id: str, size: int) -> None:
     """TooMany when the user has no room for another upload of `size` bytes. Others of the same user wait until the transaction ends."""
     s.get_one(User, user_id, with_for_update=True)  # one at a time per user, so that the sums are right
-    mine = Upload.user_id == user_id, Upload.state == UploadState.RECEIVING
-    counted = func.coalesce(func.sum(func.coalesce(Upload.declared_size, _unknown(settings))), 0)
-    count, total = s.execute(select(func.count(), counted).where(*mine)).one()
+    count = s.scalar(select(func.count()).where(*_unfinished(user_id))) or 0
     if count >= settings.max_unfinished:
         raise TooMany(f"{count} of your uploads are unfinished. Finish or end one of them, or wait until they expire.")
-    if total + size > settings.max_unfinished_bytes:
+    check_bytes(s, settings, user_id, size)
+
+
+def check_bytes(s: Session, settings: Ingest, user_id: str, size: int = 0) -> None:
+    """TooMany when what the user has unfinished would come to too much with `size` more bytes."""
+    counted = func.coalesce(func.sum(func.coalesce(Upload.declared_size, _unknown(settings))), 0)
+    if (s.scalar(select(counted).where(*_unfinished(user_id))) or 0) + size > settings.max_unfinished_bytes:
         raise TooMany(
             f"Your unfinished uploads may come to {settings.max_unfinished_bytes:,} bytes and would be more with this"
             " one. Finish or end one of them, or wait until they expire.",
@@ -31,7 +35,11 @@ def check(s: Session, settings: Ingest, user_id: str, size: int) -> None:
         )
 
 
-def _unknown(settings: Ingest) -> object:
+def _unfinished(user_id: str) -> tuple[ColumnElement[bool], ...]:
+    return Upload.user_id == user_id, Upload.state == UploadState.RECEIVING
+
+
+def _unknown(settings: Ingest) -> ColumnElement[int]:
     """An upload of unknown length counts as the largest there can be; an import as what came of it, since few run at a time."""
     fetched = exists().where(Import.id == Upload.id)
     return case((fetched, Upload.received), else_=settings.max_upload_bytes)

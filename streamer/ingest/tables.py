@@ -79,10 +79,14 @@ class TusUpload(Base):
 
 
 class Import(Base):
-    """What an upload that is fetched from a URL has beyond `Upload`. `validator` is the ETag or date that the bytes received so far belong to."""
+    """What an upload that is fetched from a URL has beyond `Upload`.
+
+    `validator` is the ETag or date of the file that the bytes received so far are from; `holder` is the machine and folder that has them.
+    """
 
     __tablename__ = "imports"
 
     id: Mapped[str] = mapped_column(Id, ForeignKey(Upload.id), primary_key=True)
     url: Mapped[str] = mapped_column(String(2000))
     validator: Mapped[str | None] = mapped_column(String(255))
+    holder: Mapped[str | None] = mapped_column(String(255))

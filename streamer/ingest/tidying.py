@@ -1,10 +1,11 @@
 """What a web process does by itself for the uploads on its machine: only it reaches their bytes, the scheduler may run elsewhere.
 
-When it starts it removes what a process that died here left behind. From then on it makes films of uploads whose bytes are all there and whose
+When it starts, and now and then, it removes what died here and left bytes behind. It makes films of uploads whose bytes are all there and whose
 storage failed; pauses double while it still does. Any number of processes may do so: each upload's lock lets one of them.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -17,6 +18,7 @@ from streamer.ingest.tus import films
 from streamer.services import Services
 
 _LONGEST_PAUSE_S = 300.0
+_TIDY_S = 600.0
 
 log = structlog.get_logger(__name__)
 
@@ -34,9 +36,12 @@ async def running(services: Services) -> AsyncIterator[None]:
 
 
 async def _run(services: Services, stop: asyncio.Event) -> None:
-    await asyncio.to_thread(_tidy, services)
+    tidied = time.monotonic() - 2 * _TIDY_S
     pause_s = services.config.jobs.sweep_s
     while not stop.is_set():
+        if time.monotonic() - tidied > _TIDY_S:
+            await asyncio.to_thread(_tidy, services)
+            tidied = time.monotonic()
         all_well = await asyncio.to_thread(_settle, services)
         pause_s = services.config.jobs.sweep_s if all_well else min(2 * pause_s, _LONGEST_PAUSE_S)
         with suppress(TimeoutError):

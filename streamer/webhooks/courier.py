@@ -11,7 +11,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event as Flag
-from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -122,7 +121,7 @@ class Courier:
         }
         url, timeout_s = errand.endpoint.url, config.webhooks.timeout_s
         with outbound.connection(url, config.outbound, timeout_s=timeout_s, resolver=self.resolver) as client:
-            client.request("POST", _target(url), body, headers)
+            client.request("POST", outbound.target(url), body, headers)
             with client.getresponse() as answer:
                 return answer.status  # what else it says is of no use, and might be without an end
 
@@ -141,8 +140,3 @@ def _judged(status: int) -> Outcome:
     if 300 <= status < 400:
         return Outcome(status, f"The endpoint answered {status}; redirects are not followed, give its final url.")
     return Outcome(status, f"The endpoint answered {status}.")
-
-
-def _target(url: str) -> str:
-    parts = urlsplit(url)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

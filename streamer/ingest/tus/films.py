@@ -4,12 +4,8 @@ A film is made in the request that brought the last byte; if that fails, in the 
 looks now and then (`settle`). It is made once: the row says which. A whole made of parts has no file: storage reads the parts one after another.
 """
 
-import hashlib
-import io
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
 
 import structlog
 from sqlalchemy import Select, delete, or_
@@ -20,7 +16,7 @@ from streamer import db
 from streamer.catalog.tables import Policy
 from streamer.catalog.versions import Source
 from streamer.errors import Conflict, Gone, Invalid, Problem
-from streamer.ingest import uploads
+from streamer.ingest import sources, uploads
 from streamer.ingest.tables import TusUpload, Upload, UploadState
 from streamer.ingest.tus import rows
 from streamer.ingest.tus.rows import Opening, Resumable
@@ -60,7 +56,8 @@ def complete(services: Services, found: Resumable) -> Resumable:
                 return now  # whoever held it before us made the film
             if sum(sizes) != found.upload.declared_size:
                 raise rows.lost()
-            source = _put(services, found.upload, parts)
+            paths = [services.uploads.finish(part) for part in parts]
+            source = sources.put(services.store, found.upload.source_key, found.upload.filename, paths)
             done = db.retrying(services, lambda s: _enter(s, services, found, what, source, parts))
             uploads.drop(services, *parts)
     except (ObjectMissing, Conflict):
@@ -110,14 +107,6 @@ def _size_of_part(part: Resumable) -> int:
     return part.upload.declared_size
 
 
-def _put(services: Services, upload: Upload, parts: Sequence[str]) -> Source:
-    """Put the bytes into storage and take their hash on the way."""
-    with _Reader([services.uploads.finish(part) for part in parts]) as reader:
-        body = io.BufferedReader(reader, 1 << 20)
-        services.store.put(upload.source_key, body, type="application/octet-stream")
-    return Source(upload.source_key, upload.filename, reader.size, reader.sha256.hexdigest())
-
-
 def _enter(
     s: Session, services: Services, found: Resumable, what: Wanted, source: Source, parts: Sequence[str]
 ) -> uploads.Received:
@@ -126,28 +115,3 @@ def _enter(
         s.execute(delete(TusUpload).where(TusUpload.id.in_(parts)))
         s.execute(delete(Upload).where(Upload.id.in_(parts)))
     return done
-
-
-class _Reader(io.RawIOBase):
-    """Files one after another, counted and hashed as they are read."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._stack = ExitStack()
-        self._files = [self._stack.enter_context(path.open("rb", buffering=0)) for path in paths]
-        self.size, self.sha256 = 0, hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while self._files:
-            if count := self._files[0].readinto(buffer):
-                self.sha256.update(memoryview(buffer)[:count])
-                self.size += count
-                return count
-            self._files.pop(0)
-        return 0
-
-    def close(self) -> None:
-        self._stack.close()
-        super().close()

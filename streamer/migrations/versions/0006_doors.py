@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("id", CODE, sa.ForeignKey("uploads.id"), primary_key=True),
         sa.Column("url", sa.String(2000), nullable=False),
         sa.Column("validator", sa.String(255), nullable=True),
+        sa.Column("holder", sa.String(255), nullable=True),
         mysql_engine="InnoDB",
         mysql_charset="utf8mb4",
         mysql_collate="utf8mb4_unicode_520_ci",
