@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from packager import lockdown
 from packager.errors import PackagerError
 
-TASKS = ("probe", "chunk", "remux", "audio", "stills")
+TASKS = ("probe", "glance", "chunk", "remux", "audio", "stills")
 ALIVE_S = 1.0
 
 

@@ -1,4 +1,4 @@
-"""The `transcode` job: a source becomes a version that plays. The only module of the server that loads the packager.
+"""The `transcode` job: a source becomes a version that plays. The only module of the server that loads the encoder.
 
 The packager keeps finished chunks in storage, so a job that is retried, taken over or started again encodes only the rest. What is finished is
 watched before the end (`versions.grow`); the whole is live with the transaction that also finishes the job (`versions.publish`).

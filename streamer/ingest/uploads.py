@@ -26,7 +26,7 @@ from streamer.db import database_now
 from streamer.errors import Conflict, Invalid, Problem, StorageExhausted, TooLarge
 from streamer.events import outbox
 from streamer.events.types import EventType
-from streamer.ingest import duplicates
+from streamer.ingest import duplicates, glance
 from streamer.ingest.tables import OnDuplicate, Upload, UploadState
 from streamer.jobs import jobs, queues
 from streamer.jobs.tables import Job
@@ -289,6 +289,7 @@ class _Meter:
                 raise _too_large(self._services.config.ingest)
             self.sha256.update(batch)
             yield batch
+            glance.passed(self._services, self._upload, self.size - len(batch), self.size)
             self._note()
 
     def _note(self) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from storage import ObjectMissing, OffsetMismatch, StorageDown, StorageFull, UploadBusy
 from streamer import db
 from streamer.errors import Conflict, Forbidden, Gone, Invalid, TooLarge
-from streamer.ingest import held, uploads
+from streamer.ingest import glance, held, uploads
 from streamer.ingest.tables import Upload, UploadState
 from streamer.ingest.tus import films, rows
 from streamer.ingest.tus.protocol import Checksum
@@ -161,6 +161,8 @@ class _Watch:
                 raise _past_the_end(self._room)
             self.size += len(batch)
             yield batch
+            if not self._found.tus.partial:
+                glance.passed(self._services, self._found.upload, self.size - len(batch), self.size)
             if time.monotonic() - noted > _NOTE_S and self.size < self._room:
                 noted = time.monotonic()
                 _tell(self._services, self._found, self.size)
