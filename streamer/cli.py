@@ -33,6 +33,10 @@ app.add_typer(apikey, name="apikey")
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; see config.toml for all settings.")]
 DataDir = Annotated[Path | None, typer.Option("--data", help="Folder of the embedded stack.  [default: var]")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
+User = Annotated[
+    str | None, typer.Option(help="Whose films they are: e-mail address, name or id.  [default: the only account]")
+]
+Policy = Annotated[str, typer.Option(help="Who may watch: private or public.")]
 Port = Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.  [default: 8000]")]
 
 
@@ -104,6 +108,65 @@ def fsck(
     finally:
         close_services(services)
     raise typer.Exit(1 if left else 0)
+
+
+@app.command("import")
+def import_(
+    paths: Annotated[list[Path], typer.Argument(help="Films, or folders of films.", metavar="FILES...")],
+    user: User = None,
+    title: Annotated[str | None, typer.Option(help="For a single file.  [default: from the file's name]")] = None,
+    policy: Policy = "private",
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Import films from this machine's disks, without HTTP. Exit code 1 when one failed; start it again and it goes on."""
+    from streamer import db
+    from streamer.ingest import batch, uploads
+
+    if title is not None and (len(paths) > 1 or paths[0].is_dir()):
+        raise ValueError("--title is for a single file; give several their titles one by one.")
+    services = _ready(_settings(config, data))
+    try:
+        with db.reading(services) as s:
+            owner = batch.owner(s, user)
+        went_well = batch.Batch(services, owner.id, uploads.policy(policy), typer.echo, title).run(batch.spread(paths))
+    finally:
+        close_services(services)
+    raise typer.Exit(0 if went_well else 1)
+
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(help="Films that appear here are imported.", exists=True, file_okay=False)],
+    user: User = None,
+    policy: Policy = "private",
+    settle: Annotated[float, typer.Option(help="Seconds a file must stand still before it is taken.")] = 10.0,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.")] = 2.0,
+    leave: Annotated[
+        bool, typer.Option("--leave", help="Leave files where they are; else they go to done/ or failed/.")
+    ] = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Import what appears in a folder, until SIGTERM. Start it again and it takes nothing twice."""
+    import signal
+
+    from streamer import db
+    from streamer.ingest import batch, uploads
+    from streamer.ingest.watch import Rules, Watch
+
+    services = _ready(_settings(config, data))
+    try:
+        with db.reading(services) as s:
+            owner = batch.owner(s, user)
+        rules = Rules(uploads.policy(policy), settle, every, leave)
+        watching = Watch(services, owner.id, folder.absolute(), rules, typer.echo)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: watching.stop.set())
+        typer.echo(f"Watching {watching.folder} for films of {owner.email}.")
+        watching.run()
+    finally:
+        close_services(services)
 
 
 @user.command("create")

@@ -303,9 +303,9 @@ class _Meter:
             log.warning("upload progress not noted", upload=self._upload.id, error=str(error))
 
 
-def check_room(services: Services, size: int) -> None:
-    """On a disk of our own the file is there twice for a moment: as an upload and as a source."""
-    copies = 2 if services.config.storage_url.startswith("file:") else 1
+def check_room(services: Services, size: int, *, grows_here: bool = True) -> None:
+    """On a disk of our own the file is there twice for a moment: as an upload, if it `grows_here`, and as a source."""
+    copies = grows_here + services.config.storage_url.startswith("file:")
     free = shutil.disk_usage(services.config.data.dir).free
     if free - copies * size < services.config.ingest.min_free_bytes:
         raise StorageExhausted(
