@@ -12,22 +12,31 @@ from streamer import db
 from streamer.ingest.tables import Upload
 from tests.house import House, Visitor
 from tests.line import BreakingLine
+from tests.streamer.ingest.filmserver import FilmServer, says
 
 SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 3_000_000}
 
 
+@pytest.fixture
+def own_film(short_film: Path, tmp_path: Path) -> Path:
+    """The short film in bytes that nobody has uploaded yet: with an empty box at its end."""
+    own = tmp_path / "own film.mp4"
+    own.write_bytes(short_film.read_bytes() + b"\0\0\0\x10free" + os.urandom(8))
+    return own
+
+
 def test_a_film_chosen_from_disk_is_sent_prepared_and_ready_without_leaving_the_page(
-    editor: Visitor, short_film: Path
+    editor: Visitor, own_film: Path
 ) -> None:
     page = editor.go("/admin/upload")
-    page.get_by_label("Choose files").set_input_files(short_film)
+    page.get_by_label("Choose files").set_input_files(own_film)
     row = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")
-    expect(row).to_contain_text(short_film.name)
+    expect(row).to_contain_text(own_film.name)
     expect(row.get_by_role("progressbar")).to_be_visible()
     expect(row).to_have_attribute("data-state", "preparing", timeout=20_000)
     expect(row).to_have_attribute("data-state", "ready", timeout=120_000)
     row.get_by_role("link", name="Open the film").click()
-    expect(page.get_by_label("Title")).to_have_value(short_film.stem)
+    expect(page.get_by_label("Title")).to_have_value(own_film.stem)
     expect(page.locator("[data-player]")).to_have_attribute("data-state", "ready")
 
 
@@ -76,11 +85,11 @@ def test_several_files_dropped_on_the_page_are_all_taken(editor: Visitor) -> Non
     expect(page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")).to_have_count(3)
 
 
-def test_an_upload_that_cannot_begin_says_so_and_goes_on_by_itself(editor: Visitor, short_film: Path) -> None:
+def test_an_upload_that_cannot_begin_says_so_and_goes_on_by_itself(editor: Visitor, own_film: Path) -> None:
     editor.refusals_allowed = True
     page = editor.go("/admin/upload")
     page.route("**/api/v1/tus**", lambda route: route.abort("connectionreset"))
-    page.get_by_label("Choose files").set_input_files(short_film)
+    page.get_by_label("Choose files").set_input_files(own_film)
     row = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")
     expect(row).to_contain_text("The connection was lost")
     page.unroute("**/api/v1/tus**")
@@ -109,6 +118,80 @@ def test_an_upload_whose_connection_breaks_goes_on_where_it_stopped(
     assert line.breaks and max(offsets) >= 1 << 20, "it began again instead of going on"
     page.goto("about:blank")
     editor.faults.clear()
+
+
+def test_files_that_are_films_already_wait_for_a_decision_and_others_are_summed_up(
+    editor: Visitor, house: House, film: dict[str, Any], short_film: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "notes.txt"
+    other.write_text("no film")
+    page = editor.go("/admin/upload")
+    page.get_by_label("Choose files").set_input_files([short_film, other])
+    rows = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")
+    expect(page.get_by_role("group", name="All files together")).to_contain_text("2 of 2 sent", timeout=20_000)
+    held = rows.filter(has_text=short_film.name)
+    expect(held).to_contain_text("You have this film already: The short film.", timeout=20_000)
+    page.reload()
+    held = rows.filter(has_text="You have this film already")
+    expect(held).to_have_count(1)
+    assert held.get_by_role("link", name="The short film").get_attribute("href") == f"/admin/assets/{film['id']}"
+    held.get_by_role("button", name=f"Discard {short_film.name}").click()
+    expect(rows.filter(has_text=short_film.name)).to_contain_text("Discarded. The film that was there stays.")
+    page.get_by_role("button", name="Clear finished").click()
+    expect(rows).to_have_count(0)
+    page.get_by_label("Choose files").set_input_files(short_film)
+    rows.get_by_role("button", name=f"Keep both: {short_film.name}").click(timeout=20_000)
+    link = rows.get_by_role("link", name="Open the film")
+    expect(link).to_be_visible()
+    with house.api() as api:
+        kept = api.get(f"/assets/{str(link.get_attribute('href')).rpartition('/')[2]}").json()
+        assert kept["id"] != film["id"] and kept["source"]["sha256"] == film["source"]["sha256"]
+        api.delete(f"/assets/{kept['id']}")
+
+
+def test_what_is_no_film_is_told_before_all_of_it_is_sent(editor: Visitor, tmp_path: Path) -> None:
+    contract = tmp_path / "contract.mp4"
+    contract.write_bytes(b"%PDF-1.7\n" + os.urandom(12_000_000))
+    page = editor.go("/admin/upload")
+    slow = editor.context.new_cdp_session(page)
+    slow.send("Network.enable")
+    slow.send("Network.emulateNetworkConditions", SLOW)
+    page.get_by_label("Choose files").set_input_files(contract)
+    row = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")
+    slow.send("Network.emulateNetworkConditions", {**SLOW, "uploadThroughput": 1_000_000})
+    expect(row.get_by_role("alert")).to_contain_text("It is a PDF document", timeout=15_000)
+    expect(row).to_have_attribute("data-state", "sending")
+    row.get_by_role("button", name="Cancel contract.mp4").click()
+    expect(row.get_by_role("alert")).to_be_hidden()
+    slow.detach()
+
+
+def test_a_film_is_imported_from_a_web_address(editor: Visitor, house: House, own_film: Path) -> None:
+    editor.refusals_allowed = True
+    page = editor.go("/admin/upload")
+    address, rows = (
+        page.get_by_label("Or import from a web address"),
+        page.get_by_role("list", name="Uploads", exact=True),
+    )
+    address.fill("ftp://example.org/film.mp4")
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_role("alert").filter(has_text="it must begin with https://")).to_be_visible()
+    with FilmServer(own_film.read_bytes(), pause_s=0.2) as server:
+        server.answers = [says(404)]
+        address.fill(server.url.replace("%20", " "))
+        page.get_by_role("button", name="Import").click()
+        row = rows.get_by_role("listitem").filter(has_text="My film.mp4")
+        expect(row).to_contain_text("The other server answered 404", timeout=20_000)
+        row.get_by_role("button", name="Try again").click()
+        expect(row.get_by_role("link", name="Open the film")).to_be_visible(timeout=30_000)
+        slow = FilmServer(os.urandom(9_000_000), pause_s=0.5)
+        with slow:
+            address.fill(slow.url)
+            page.get_by_role("button", name="Import").click()
+            row = rows.get_by_role("listitem").filter(has=page.get_by_role("button", name="Cancel My film.mp4"))
+            expect(row).to_contain_text("9.0 MB", timeout=60_000)
+            row.get_by_role("button", name="Cancel My film.mp4").click()
+            expect(rows.get_by_role("listitem").filter(has_text="Cancelled. Nothing was kept.")).to_have_count(1)
 
 
 class TestAfterAReload:

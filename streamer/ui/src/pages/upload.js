@@ -1,16 +1,15 @@
 // Uploads, two at a time, each with its own row: over tus, so that a lost connection, a restarted server or a page that was loaded again
-// only interrupts them; then the film's preparation is followed until it is ready.
-import { call, csrfToken } from '../api.js';
+// only interrupts them; then the film's preparation is followed until it is ready. What the server fetches itself, and what waits for a
+// decision, stands in the same list.
+import { call } from '../api.js';
 import { Watcher } from '../watcher.js';
 import { discard, unfinished } from './unfinished.js';
-import { bytes, duration, isWorking, progressWords } from '../words.js';
+import { LOOKS, becomes, isLookedAt, look } from './following.js';
+import { fileRow, measure, remoteRow, set, summary } from './rows.js';
+import { refusal, statusOf, transferOf } from './sending.js';
 
 const AT_ONCE = 2;
-const SMOOTHING = 0.25;
-// Each byte that arrives starts the row of pauses again, so this is four minutes without any.
-const PAUSES_MS = [0, 1000, 3000, 5000, 10_000, 20_000, 30_000, 60_000, 120_000];
 const NOTICED_MS = 2000;
-const LOST = 'The connection was lost.';
 
 export function upload() {
   let watcher;
@@ -22,12 +21,16 @@ export function upload() {
     over: false,
     policy: 'private',
     hasChosen: false,
+    url: '',
+    urlProblem: '',
+    asking: false,
 
     async init() {
       watcher = new Watcher(() => this.follow());
       window.addEventListener('beforeunload', (event) => {
         if (this.rows.some((row) => row.isSending || row.isQueued)) event.preventDefault();
       });
+      this.findOthers();
       this.unfinished = await unfinished();
       // The server may not have noticed yet that the page went away in mid-upload: how far it came is known a moment later.
       if (this.hasUnfinished) setTimeout(() => this.lookAgain(), NOTICED_MS);
@@ -38,7 +41,26 @@ export function upload() {
       this.unfinished = this.unfinished.map((item) => now.find((one) => one.key === item.key) ?? item);
     },
 
+    /** Imports under way and duplicates that wait, from an earlier visit or another browser. */
+    async findOthers() {
+      try {
+        const [held, arriving] = await Promise.all(['held', 'receiving'].map((state) => call('GET', `/api/v1/uploads?state=${state}`)));
+        const others = [...held.data, ...arriving.data.filter((upload) => upload.url)];
+        this.rows = [...this.rows, ...others.map((upload) => remoteRow((made += 1), upload))];
+        if (others.length) watcher.wake();
+      } catch {
+        // They are only not shown; what is uploaded here works all the same.
+      }
+    },
+
     get hasRows() { return this.rows.length > 0; },
+    get hasSeveral() { return this.rows.filter((row) => row.total).length > 1; },
+    get hasFinished() { return this.rows.some((row) => row.isOver); },
+    get together() { return summary(this.rows).words; },
+    get togetherPercent() { return summary(this.rows).percent; },
+    get hasUrlProblem() { return Boolean(this.urlProblem); },
+    get urlInvalid() { return this.urlProblem ? 'true' : null; },
+    get cannotImport() { return this.asking || !this.url.trim(); },
     get hasUnfinished() { return this.unfinished.length > 0; },
     get overFlag() { return this.over ? '' : null; },
     enter() { this.over = true; },
@@ -55,8 +77,28 @@ export function upload() {
 
     add(files) {
       const limit = Number(this.$root.dataset.maxBytes || 0);
-      for (const file of files) this.rows.push(newRow((made += 1), file, limit, this.policy, this.hasChosen, transfers));
+      for (const file of files) {
+        const row = fileRow((made += 1), file, limit, this.policy, this.hasChosen);
+        transfers.set(row.id, { file, tus: null });
+        this.rows.push(row);
+      }
       this.pump();
+    },
+
+    /** Have the server fetch what the address leads to. The browser's own parser spells it as servers want it. */
+    async fetchUrl() {
+      this.asking = true;
+      this.urlProblem = '';
+      try {
+        const url = URL.canParse(this.url.trim()) ? new URL(this.url.trim()).href : this.url.trim();
+        const upload = await call('POST', '/api/v1/imports', { url, policy: this.policy, on_duplicate: 'offer' });
+        this.rows.push(remoteRow((made += 1), upload));
+        this.url = '';
+        watcher.wake();
+      } catch (error) {
+        this.urlProblem = error.message;
+      }
+      this.asking = false;
     },
 
     pump() {
@@ -70,27 +112,25 @@ export function upload() {
     async send(row) {
       set(row, 'sending', 'Starting');
       const transfer = transfers.get(row.id);
-      transfer.rate = 0;
+      row.rate = 0;
       transfer.seen = null;
       const before = transfer.tus;
-      transfer.tus = this.open(row, transfer);
+      transfer.tus = transferOf(row, transfer, {
+        onProgress: (loaded, total) => this.progressed(row, transfer, loaded, total),
+        onSuccess: () => this.sent(row, transfer),
+        onError: (error) => this.stopped(row, error),
+      });
       if (!before) await this.pickUp(row, transfer);
       else transfer.tus.url = before.url;
       if (row.isSending) transfer.tus.start();
     },
 
-    open(row, transfer) {
-      return new window.TusUpload(transfer.file, {
-        endpoint: '/api/v1/tus',
-        metadata: { filename: row.name, filetype: transfer.file.type, policy: row.policy },
-        headers: { 'x-csrf-token': csrfToken() },
-        retryDelays: PAUSES_MS,
-        removeFingerprintOnSuccess: true,
-        onProgress: (loaded, total) => measure(row, transfer, loaded, total),
-        onShouldRetry: (error) => mayGoOn(row, error),
-        onSuccess: () => this.sent(row, transfer),
-        onError: (error) => this.stopped(row, error),
-      });
+    progressed(row, transfer, loaded, total) {
+      if (isLookedAt(row.loaded, loaded)) {
+        row.looks = LOOKS;
+        watcher.wake();
+      }
+      measure(row, transfer, loaded, total);
     },
 
     /** Go on with what an earlier visit to this page began, unless another row is at it or other people were chosen to watch it. */
@@ -129,6 +169,7 @@ export function upload() {
 
     async cancel(event) {
       const row = this.rowOf(event);
+      if (row.isFetching) return this.stopImport(row);
       const transfer = transfers.get(row.id);
       const wasSending = row.isSending;
       set(row, 'cancelled', wasSending ? 'Cancelled. Nothing was kept.' : 'Cancelled. Nothing was sent.');
@@ -138,11 +179,52 @@ export function upload() {
       this.pump();
     },
 
-    again(event) {
+    async stopImport(row) {
+      try {
+        await call('POST', `/api/v1/jobs/${row.jobId}/cancel`);
+        set(row, 'cancelled', 'Cancelled. Nothing was kept.');
+      } catch (error) {
+        row.words = error.message;
+      }
+    },
+
+    async again(event) {
       const row = this.rowOf(event);
       row.percent = 0;
-      set(row, 'queued', 'Waiting for its turn');
-      this.pump();
+      if (!row.jobId) {
+        set(row, 'queued', 'Waiting for its turn');
+        return this.pump();
+      }
+      try {
+        await call('POST', `/api/v1/jobs/${row.jobId}/retry`);
+        set(row, 'fetching', 'Waiting for a worker');
+        watcher.wake();
+      } catch (error) {
+        row.words = error.message;
+      }
+    },
+
+    async keep(event) {
+      const row = this.rowOf(event);
+      try {
+        const { asset } = await call('POST', `/api/v1/uploads/${row.uploadId}/keep`);
+        becomes(row, asset.id);
+        set(row, 'preparing', 'Kept. Preparing it for streaming.');
+        watcher.wake();
+      } catch (error) {
+        row.words = error.message;
+      }
+    },
+
+    async discardDuplicate(event) {
+      const row = this.rowOf(event);
+      try {
+        await call('POST', `/api/v1/uploads/${row.uploadId}/discard`);
+        set(row, 'cancelled', 'Discarded. The film that was there stays.');
+        row.canRetry = false;
+      } catch (error) {
+        row.words = error.message;
+      }
     },
 
     remove(event) {
@@ -151,109 +233,19 @@ export function upload() {
       this.rows = this.rows.filter((other) => other.id !== row.id);
     },
 
+    clear() {
+      this.rows.filter((row) => row.isOver).forEach((row) => transfers.delete(row.id));
+      this.rows = this.rows.filter((row) => !row.isOver);
+    },
+
     rowOf(event) {
       return this.rows.find((row) => String(row.id) === event.currentTarget.dataset.row);
     },
 
-    /** One round over the films being prepared. */
+    /** One round over all that is not over; resolves to whether to ask again. */
     async follow() {
-      const waiting = this.rows.filter((row) => row.state === 'preparing');
-      await Promise.all(waiting.map((row) => this.look(row)));
-      return this.rows.some((row) => row.state === 'preparing');
-    },
-
-    /** Which film the upload became. */
-    async name(row) {
-      const made = await call('GET', `/api/v1/uploads/${row.uploadId}`);
-      if (!made.asset_id) return; // its bytes are on their way into storage
-      row.assetId = made.asset_id;
-      row.href = `/admin/assets/${row.assetId}`;
-    },
-
-    async look(row) {
-      try {
-        if (!row.assetId) await this.name(row);
-        if (!row.assetId) return;
-        const asset = await call('GET', `/api/v1/assets/${row.assetId}`);
-        if (isWorking(asset)) {
-          row.percent = asset.progress?.percent || null;
-          row.words = progressWords(asset);
-        } else if (asset.processing === 'ready') {
-          set(row, 'ready', 'Ready to play');
-        } else {
-          set(row, 'failed', asset.error?.detail ?? 'It could not be prepared.');
-          row.canRetry = false;
-        }
-      } catch (error) {
-        row.words = error.message;
-      }
+      await Promise.all(this.rows.map((row) => look(row, transfers.get(row.id)?.tus?.url)));
+      return this.rows.some((row) => row.state === 'preparing' || row.isFetching || (row.isSending && row.looks > 0));
     },
   };
-}
-
-function newRow(id, file, limit, policy, hasChosen, transfers) {
-  transfers.set(id, { file, tus: null });
-  const row = { id, policy, hasChosen, name: file.name, size: bytes(file.size), percent: 0, uploadId: '', assetId: '', href: '', cancelLabel: `Cancel ${file.name}`, removeLabel: `Remove ${file.name} from this list` };
-  if (!file.size) {
-    set(row, 'failed', 'This file is empty.');
-    row.canRetry = false;
-  } else if (limit && file.size > limit) {
-    set(row, 'failed', `This file is larger than the ${bytes(limit)} this server takes.`);
-    row.canRetry = false;
-  } else set(row, 'queued', 'Waiting for its turn');
-  return row;
-}
-
-function set(row, state, words) {
-  row.state = state;
-  row.words = words;
-  row.isQueued = state === 'queued';
-  row.isSending = state === 'sending';
-  row.isOpen = state === 'queued' || state === 'sending';
-  row.isBusy = state === 'sending' || state === 'preparing';
-  row.isReady = state === 'ready';
-  row.isFailed = state === 'failed';
-  row.canRetry = state === 'failed' || state === 'cancelled';
-  row.canRemove = !row.isOpen && state !== 'preparing';
-  row.tone = { failed: 'danger', ready: 'success', preparing: 'working' }[state] ?? '';
-  row.label = { queued: 'Waiting', sending: 'Uploading', preparing: 'Preparing', ready: 'Ready', failed: 'Failed', cancelled: 'Cancelled' }[state];
-}
-
-function measure(row, transfer, loaded, total) {
-  if (!row.isSending) return;
-  const now = performance.now();
-  transfer.seen ??= { at: now, loaded };
-  const passed = (now - transfer.seen.at) / 1000;
-  if (passed > 0.2) {
-    const rate = (loaded - transfer.seen.loaded) / passed;
-    transfer.rate = transfer.rate ? transfer.rate + SMOOTHING * (rate - transfer.rate) : rate;
-    transfer.seen = { at: now, loaded };
-  }
-  row.percent = (100 * loaded) / total;
-  const parts = [`${Math.floor(row.percent)} %`, `${bytes(loaded)} of ${bytes(total)}`];
-  if (transfer.rate > 0) parts.push(`${bytes(transfer.rate)}/s`, `${duration((total - loaded) / transfer.rate)} left`);
-  row.words = loaded < total ? parts.join(' · ') : 'Sent. The server is checking it.';
-}
-
-/** Whether to try again in a while. Only an answer that will not change ends it; the browser's word on being offline is not asked. */
-function mayGoOn(row, error) {
-  const status = statusOf(error);
-  if (status >= 400 && status < 500 && ![408, 409, 423, 460].includes(status)) return false;
-  if (row.isSending) row.words = status ? 'The server could not take it just now. It goes on in a moment.' : `${LOST} It goes on by itself.`;
-  return true;
-}
-
-function statusOf(error) {
-  return error.originalResponse?.getStatus() ?? 0;
-}
-
-function refusal(error) {
-  const status = statusOf(error);
-  if (!status) return `${LOST} Try again when you are back online: it goes on where it stopped.`;
-  try {
-    const problem = JSON.parse(error.originalResponse.getBody());
-    return problem.detail || problem.title;
-  } catch {
-    return `The server refused the file (${status}).`;
-  }
 }
