@@ -119,7 +119,7 @@ class _Transfer:
             if found.size > settings.max_upload_bytes:
                 raise _too_large(settings.max_upload_bytes)
             uploads.check_room(services, found.size)
-        self.source.validator = found.validator
+        self.source.validator, self.upload.declared_size = found.validator, found.size
 
         def noted(s: Session) -> None:
             name = found.name or self.upload.filename

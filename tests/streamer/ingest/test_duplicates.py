@@ -14,6 +14,7 @@ from streamer.db import database_now
 from streamer.events.tables import Event
 from streamer.ingest import held
 from streamer.ingest.tables import Upload
+from streamer.ops import fsck
 from tests.streamer.ingest.tus.client import Tus, metadata
 from tests.streamer.site_under_test import Site
 
@@ -54,6 +55,7 @@ def test_who_asks_is_told_of_the_film_and_keeps_the_second_one_anyway(site: Site
     with db.reading(site.services) as s:
         kinds = [event.type for event in s.query(Event).order_by(Event.entry)]
     assert kinds[-1] == "upload.held" and len(stored(site)) == 2
+    assert list(fsck.check(site.services, hashes=False, settled_s=-1)) == [], "what waits for a decision is no orphan"
     kept = editor.post(f"/uploads/{upload['id']}/keep")
     assert kept.status_code == 201 and kept.headers["location"] == f"/api/v1/assets/{kept.json()['asset']['id']}"
     asset = kept.json()["asset"]
