@@ -107,4 +107,7 @@ def test_migrating_twice_is_fine(tmp_path: Path) -> None:
 
 def test_help_names_the_commands() -> None:
     done = subprocess.run([sys.executable, "-m", "streamer.cli", "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert all(name in done.stdout for name in ("up", "web", "worker", "scheduler", "migrate", "import", "watch", "user", "apikey"))
+    assert all(
+        name in done.stdout
+        for name in ("up", "web", "worker", "scheduler", "migrate", "import", "watch", "user", "apikey")
+    )
