@@ -12,7 +12,7 @@ from storage import StorageDown
 from storage.local import LocalStore
 from streamer import db
 from streamer.catalog.tables import Asset
-from streamer.ingest.tus import films
+from streamer.ingest import sources
 from streamer.jobs.tables import Job
 from streamer.services import Services
 from tests.streamer.ingest.tus.client import Tus
@@ -116,13 +116,13 @@ class TestTheEnd:
     ) -> None:
         path = tus.new(len(FILM))
         offsets: list[int] = []
-        real = films._put
+        real = sources.put
 
         def asked(*args: Any) -> Any:
             offsets.append(tus.offset(path))
             return real(*args)
 
-        monkeypatch.setattr(films, "_put", asked)
+        monkeypatch.setattr(sources, "put", asked)
         assert tus.patch(path, 0, FILM).status_code == 204
         assert (offsets, count(site.services, Asset)) == ([len(FILM)], 1)
 
@@ -130,14 +130,14 @@ class TestTheEnd:
         self, site: Site, tus: Tus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tus.new(len(FILM))
-        real = films._put
+        real = sources.put
 
         def ended(*args: Any) -> Any:
             done = real(*args)
             assert tus.ask("DELETE", path).status_code == 204
             return done
 
-        monkeypatch.setattr(films, "_put", ended)
+        monkeypatch.setattr(sources, "put", ended)
         assert tus.patch(path, 0, FILM).status_code == 410
         assert count(site.services, Asset) == 0
         assert (list(site.services.store.list("sources/")), files(site)) == ([], [])
