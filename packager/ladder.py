@@ -100,6 +100,12 @@ def _fitting(steps: tuple[Step, ...], short: int) -> list[Step]:
     return [step for step in rising if step.short <= short] or [replace(rising[0], short=short)]
 
 
+def step(short: int, ceiling_kbps: int) -> Step:
+    """A line for a ladder of one's own, with the quality that the reference aims at nearest to it: its own lines come out as they are."""
+    near = min(REFERENCE, key=lambda known: (abs(known.short - short), abs(known.ceiling_kbps - ceiling_kbps)))
+    return Step(short, ceiling_kbps, near.crf)
+
+
 def ceiling(short: int) -> int:
     """The most that the reference ladder spends on a picture of this size, kb/s."""
     return _between(HIGH, short).ceiling_kbps

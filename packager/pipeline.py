@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from packager import plan as planning
-from packager import renditions, sandbox, tonemap, workload
+from packager import renditions, reuse, sandbox, tonemap, workload
 from packager.attempt import IMMUTABLE, Attempt, Place, finished_chunks, sweep
 from packager.errors import Cancelled, EncodeFailed, PackagerError, SourceRefused
 from packager.facts import SourceFacts
@@ -45,13 +45,14 @@ FACTS: TypeAdapter[SourceFacts] = TypeAdapter(SourceFacts)
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the caller wants to be told and asked, from any thread, and what a child may use."""
+    """What the caller wants to be told and asked, from any thread, what a child may use, and packages to take renditions from."""
 
     report: Callable[[Progress], None]
     published: Callable[[Published], None]
     cancelled: Callable[[], bool]
     watched: Callable[[], bool]
     limits: Limits
+    packages: Sequence[str]
 
 
 def probe(source: Path, *, cancelled: Callable[[], bool] = lambda: False) -> SourceFacts:
@@ -89,17 +90,19 @@ def encode(
     options: Options = DEFAULTS,
     limits: Limits = LIMITS,
     source_sha256: str | None = None,
+    packages: Sequence[str] = (),
 ) -> Package:
     """Make a film's HLS package under `prefix` (or under what `prefix` answers to the version hash) and describe it.
 
     Raises SourceRefused (final), EncodeFailed (worth another attempt), Cancelled, a plain PackagerError if `prefix` holds another plan's package,
     or storage's errors. Blocking; one child process at a time works on the picture and one on the sound. `published` is told, from the thread that
     made it so, of each stage that can be watched; `watched` answers whether anybody does: another child then runs ahead with what they need.
+    Renditions that come out the same as in one of the `packages` (prefixes of older ones of this film) are copied from there.
     """
     report(Progress("probing", 0.0))
     facts = probe(source, cancelled=cancelled)
     digest = source_sha256 or _sha256(source, cancelled)
-    orders = Orders(report, published, cancelled, watched, limits)
+    orders = Orders(report, published, cancelled, watched, limits, packages)
     plan = planning.make(facts, digest, options)
     try:
         return _carried_out(source, store, prefix, plan, facts, orders)
@@ -171,7 +174,8 @@ class _Run:
             if self._store.read(key) != text:
                 detail = f"{self._prefix} holds a package of another film, or of this one with other settings. Choose another place."
                 raise PackagerError("destination_taken", "The destination is taken", detail) from None
-            self._take_over()
+        reuse.bring(self._store, self._prefix, self._plan, self._orders.packages, self._halt)
+        self._take_over()
 
     def _take_over(self) -> None:
         found = finished_chunks(self._store, self._prefix)

@@ -98,3 +98,8 @@ def test_a_portrait_film_stays_upright() -> None:
 def test_a_4k_film_is_limited_to_1080_unless_asked() -> None:
     assert rungs(3840, 2160, Fraction(30))[0].height == 1080
     assert rungs(3840, 2160, Fraction(30), max_short=2160)[0].height == 2160
+
+
+def test_a_ladder_of_ones_own_aims_at_the_quality_of_the_reference() -> None:
+    assert all(ladder.step(line.short, line.ceiling_kbps) == line for line in ladder.REFERENCE)
+    assert [ladder.step(*own).crf for own in ((600, 2500), (1080, 7000))] == [23.0, 21.0]
