@@ -1,9 +1,10 @@
 """What endpoints share: reading a JSON body into a model, and one page of a list.
 
-`read(request, Model)` is for plain `def` endpoints (they run in the threadpool and cannot await); `read_async` is for
-the event loop. Both raise `Invalid` with one entry per wrong field.
+`read(request, Model)` is for plain `def` endpoints (they run in the threadpool and cannot await); `read_async` and
+`read_within` are for the event loop. All raise `Invalid` with one entry per wrong field.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -14,7 +15,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from starlette.requests import Request
 
 from streamer import ids
-from streamer.errors import Invalid
+from streamer.config import Server
+from streamer.errors import Invalid, TooLarge, TooSlow
 
 Model = TypeVar("Model", bound=BaseModel)
 Row = TypeVar("Row")
@@ -30,6 +32,20 @@ def read(request: Request, model: type[Model]) -> Model:
 async def read_async(request: Request, model: type[Model]) -> Model:
     """The JSON body as `model`, on the event loop."""
     return _validate(await request.body(), model)
+
+
+async def read_within(request: Request, model: type[Model], settings: Server) -> Model:
+    """The JSON body as `model`, of a route that takes large bodies too: held to the limits of all other routes."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > settings.max_body_bytes:
+                    raise TooLarge("A JSON body here is small.", headers={"Connection": "close"})
+    except TimeoutError:
+        raise TooSlow from None
+    return _validate(bytes(body), model)
 
 
 def page(

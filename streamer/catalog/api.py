@@ -11,7 +11,7 @@ from starlette.routing import Route
 from streamer import db, http
 from streamer.accounts import logins
 from streamer.accounts.roles import Permission
-from streamer.catalog import assets, documents, faces, playback_ids, versions
+from streamer.catalog import assets, documents, faces, playback_ids, versions, versions_api
 from streamer.catalog.tables import Asset, PlaybackId, Policy, Publication
 from streamer.errors import NotFound
 from streamer.jobs import queues
@@ -121,6 +121,7 @@ def _services(request: Request) -> Services:
 
 
 routes = [
+    *versions_api.routes,
     Route("/assets", list_assets),
     Route("/assets/{id}", read_asset),
     Route("/assets/{id}", change_asset, methods=["PATCH"]),

@@ -54,11 +54,17 @@ def visible(s: Session, asset_id: str, who: Principal) -> Asset:
     return asset
 
 
-def changeable(s: Session, asset_id: str, who: Principal, permission: Permission) -> Asset:
-    """The asset, locked, for its owner and those with `permission` over everyone's."""
+def permitted(s: Session, asset_id: str, who: Principal, permission: Permission) -> Asset:
+    """The asset, for its owner and those with `permission` over everyone's."""
     asset = visible(s, asset_id, who)
     if not (who.can(permission) or (asset.owner_id == who.user_id and who.unrestricted)):
         raise Forbidden(f"Only the owner of this film, or someone with the permission {permission}, can do this.")
+    return asset
+
+
+def changeable(s: Session, asset_id: str, who: Principal, permission: Permission) -> Asset:
+    """The same, locked, for a change."""
+    asset = permitted(s, asset_id, who, permission)
     s.refresh(asset, with_for_update=True)
     if asset.deleted_at is not None:
         raise _missing()
@@ -95,7 +101,7 @@ def delete(s: Session, asset: Asset) -> Job:
         .values(revoked_at=database_now())
         .execution_options(synchronize_session=False)
     )
-    for job in jobs.unfinished_of(s, versions.ids_of(s, asset.id)):
+    for job in versions.encodes_of(s, versions.ids_of(s, asset.id)):
         jobs.cancel(s, job.id)
     for path in AFTER_DELETE:
         module, _, name = path.partition(":")

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from streamer.accounts import users
 from streamer.catalog import faces, playback_ids, versions
 from streamer.catalog.tables import Asset, Processing, Version
 from streamer.jobs import jobs, progress
@@ -41,12 +42,35 @@ def asset(services: Services, s: Session, row: Asset) -> dict[str, Any]:
     return assets(services, s, [row])[0]
 
 
+def versions_of(services: Services, s: Session, asset: Asset, rows: Sequence[Version]) -> list[dict[str, Any]]:
+    """Some versions of one asset, with who made each and how its encode is doing."""
+    version_ids = [row.id for row in rows]
+    latest = jobs.latest_of(s, version_ids)
+    known = progress.read(services.kv_sync, [job.id for job in latest.values()])
+    sizes, makers = versions.sizes(s, version_ids), users.names(s, [row.created_by for row in rows if row.created_by])
+    return [
+        {
+            **faces.version(row),
+            **_making(row, latest.get(row.id), known),
+            "live": row.id == asset.live_version_id,
+            "publishes_itself": row.processing in _WORKING and versions.publishes_itself(asset, row),
+            "size": sizes.get(row.id),
+            "created_by": {"id": row.created_by, "name": makers.get(row.created_by)} if row.created_by else None,
+        }
+        for row in rows
+    ]
+
+
 def _encode(version: Version | None, job: Job | None, known: dict[str, Progress]) -> dict[str, Any]:
     """How the newest version is doing."""
     if version is None:
         return {"processing": None, "progress": None, "error": None, "version_id": None, "job_id": None, "source": None}
+    return {**faces.encode(version), **_making(version, job, known)}
+
+
+def _making(version: Version, job: Job | None, known: dict[str, Progress]) -> dict[str, Any]:
     progressing = _progress(version, known.get(job.id) if job else None)
-    return {**faces.encode(version), "progress": progressing, "job_id": job.id if job else None}
+    return {"progress": progressing, "job_id": job.id if job else None}
 
 
 def _progress(version: Version, known: Progress | None) -> dict[str, Any] | None:

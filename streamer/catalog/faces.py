@@ -12,6 +12,7 @@ def asset(row: Asset) -> dict[str, Any]:
         "owner_id": row.owner_id,
         "title": row.title,
         "publication": row.publication,
+        "live_version_id": row.live_version_id,
         "created_at": _time(row.created_at),
         "updated_at": _time(row.updated_at),
     }
@@ -36,6 +37,21 @@ def film(version: Version) -> dict[str, Any]:
         "duration_s": version.duration_s,
         "width": version.width,
         "height": version.height,
+    }
+
+
+def version(row: Version) -> dict[str, Any]:
+    """One of a film's versions, apart from what the film says of it."""
+    made = encode(row)
+    del made["version_id"]
+    return {
+        "id": row.id,
+        "asset_id": row.asset_id,
+        **made,
+        **film(row),
+        "options": row.options or {},
+        "created_at": _time(row.created_at),
+        "published_at": _time(row.published_at) if row.published_at else None,
     }
 
 

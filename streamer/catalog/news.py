@@ -14,6 +14,11 @@ def asset(s: Session, kind: EventType, row: Asset, version: Version | None = Non
     outbox.record(s, kind, row.id, {**faces.asset(row), **made})
 
 
+def version(s: Session, kind: EventType, row: Version) -> None:
+    """Something happened to one of a film's versions."""
+    outbox.record(s, kind, row.id, faces.version(row))
+
+
 def playback_id(s: Session, kind: EventType, row: PlaybackId) -> None:
     """A public name of a film came or went."""
     outbox.record(s, kind, row.id, {**faces.playback_id(row), "asset_id": row.asset_id})

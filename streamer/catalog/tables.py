@@ -55,7 +55,9 @@ class Policy(StrEnum):
 
 
 class Asset(Base):
-    """A film. `live_version_id` is the one pointer that decides what plays; `deleted_at` is a tombstone, `purged_at` when its objects were gone."""
+    """A film. `live_version_id` is the one pointer that decides what plays; `deleted_at` is a tombstone, `purged_at` when its objects were gone.
+
+    `passed_over_id` is the newest version there was when somebody chose the live one by hand: none of those takes its place by itself."""
 
     __tablename__ = "assets"
     __table_args__ = (
@@ -70,6 +72,7 @@ class Asset(Base):
     live_version_id: Mapped[str | None] = mapped_column(
         Id, ForeignKey("versions.id", use_alter=True, name="fk_assets_live_version_id_versions")
     )
+    passed_over_id: Mapped[str | None] = mapped_column(Id)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -77,12 +80,15 @@ class Asset(Base):
 
 
 class Version(Base):
-    """One encode of one source. `path` is `<asset>/<hash of source and plan>`, known once something of it plays; `available_s` is how much does."""
+    """One encode of one source, which several may share. `path` is the folder of its package (`versions.folder`), known once it is planned;
+    `available_s` is how much of it plays. `options` differ from the server's settings (`again.Options`), `created_by` is a user.
+    `deleted_at` is a tombstone, `purged_at` when its objects were gone."""
 
     __tablename__ = "versions"
     __table_args__ = (
         Index("ix_versions_asset_id_id", "asset_id", "id"),
         Index("ix_versions_source_sha256", "source_sha256"),
+        Index("ix_versions_deleted_at_id", "deleted_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -102,8 +108,12 @@ class Version(Base):
     width: Mapped[int | None] = mapped_column()
     height: Mapped[int | None] = mapped_column()
     poster: Mapped[bool] = mapped_column(default=False)
+    options: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    created_by: Mapped[str | None] = mapped_column(Id)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    purged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Rendition(Base):

@@ -12,6 +12,7 @@ from streamer.catalog import news
 from streamer.catalog.tables import Asset, Processing, Rendition, Stage, Version
 from streamer.db import now
 from streamer.events.types import EventType
+from streamer.jobs import jobs, kinds
 from streamer.jobs.errors import TaskFailed
 from streamer.jobs.tables import Job, State
 
@@ -76,8 +77,10 @@ class Growth:
     poster: bool
 
 
-def create(s: Session, asset_id: str, source: Source) -> Version:
-    """A version that waits for its encode."""
+def create(
+    s: Session, asset_id: str, source: Source, *, made_by: str | None = None, options: dict[str, Any] | None = None
+) -> Version:
+    """A version that waits for its encode; `made_by` is a user's id."""
     version = Version(
         id=ids.new("ver"),
         asset_id=asset_id,
@@ -87,6 +90,8 @@ def create(s: Session, asset_id: str, source: Source) -> Version:
         source_sha256=source.sha256,
         processing=Processing.QUEUED,
         playable=False,
+        options=options,
+        created_by=made_by,
         created_at=now(),
     )
     s.add(version)
@@ -95,7 +100,7 @@ def create(s: Session, asset_id: str, source: Source) -> Version:
 
 
 def ids_of(s: Session, asset_id: str) -> Sequence[str]:
-    """All versions of an asset."""
+    """All versions of an asset, deleted ones too."""
     return s.scalars(select(Version.id).where(Version.asset_id == asset_id)).all()
 
 
@@ -105,9 +110,39 @@ def by_ids(s: Session, version_ids: Sequence[str]) -> dict[str, Version]:
 
 
 def newest(s: Session, asset_ids: Iterable[str]) -> dict[str, Version]:
-    """The newest version of each asset: the one whose progress its owner follows."""
-    latest = select(func.max(Version.id)).where(Version.asset_id.in_(list(asset_ids))).group_by(Version.asset_id)
+    """The newest version of each asset that is not deleted: the one whose progress its owner follows."""
+    there = Version.asset_id.in_(list(asset_ids)), Version.deleted_at.is_(None)
+    latest = select(func.max(Version.id)).where(*there).group_by(Version.asset_id)
     return {version.asset_id: version for version in s.scalars(select(Version).where(Version.id.in_(latest)))}
+
+
+def encodes_of(s: Session, version_ids: Sequence[str]) -> Sequence[Job]:
+    """Jobs that make these versions, queued or running; not those that remove them, which nobody stops."""
+    return [job for job in jobs.unfinished_of(s, version_ids) if kinds.is_cancellable(job.kind)]
+
+
+def folder(s: Session, version: Version, name: str) -> str:
+    """Where the version's package lies; `name` is its hash of source and plan.
+
+    A version whose source an older one was made from has its own id in it: both may come to the same plan, and each has to be deleted alone.
+    """
+    twin = Version.asset_id == version.asset_id, Version.source_sha256 == version.source_sha256, Version.id < version.id
+    if s.scalar(select(Version.id).where(*twin).limit(1)) is None:
+        return f"{version.asset_id}/{name}"
+    return f"{version.asset_id}/{name}-{version.id.rpartition('_')[2]}"
+
+
+def place(s: Session, version_id: str, path: str) -> None:
+    """From here on there may be objects under `path`."""
+    s.get_one(Version, version_id).path = path
+
+
+def kin(s: Session, version: Version) -> Sequence[str]:
+    """Packages of the same source that are whole, the newest first: what this version may have in common with them needs no encoder."""
+    same = Version.asset_id == version.asset_id, Version.source_sha256 == version.source_sha256
+    whole = Version.published_at.is_not(None), Version.deleted_at.is_(None), Version.path.is_not(None)
+    query = select(Version.path).where(*same, *whole, Version.id != version.id).order_by(Version.id.desc())
+    return [path for path in s.scalars(query) if path]
 
 
 def renditions(s: Session, version_id: str) -> Sequence[Rendition]:
@@ -115,6 +150,18 @@ def renditions(s: Session, version_id: str) -> Sequence[Rendition]:
     rows = s.scalars(select(Rendition).where(Rendition.version_id == version_id)).all()
     order = ["video", "audio", "text"]
     return sorted(rows, key=lambda row: (order.index(row.kind), -(row.height or 0), -row.bandwidth, row.name))
+
+
+def sizes(s: Session, version_ids: Sequence[str]) -> dict[str, int]:
+    """Bytes of their renditions, of those that are whole."""
+    summed = select(Rendition.version_id, func.sum(Rendition.size)).where(Rendition.version_id.in_(version_ids))
+    return {version_id: int(size) for version_id, size in s.execute(summed.group_by(Rendition.version_id))}
+
+
+def newest_playing(s: Session, asset_id: str) -> str | None:
+    """What a film can play when what it played is no more."""
+    playing = Version.asset_id == asset_id, Version.playable, Version.deleted_at.is_(None)
+    return s.scalars(select(func.max(Version.id)).where(*playing)).first()
 
 
 def follow(s: Session, job: Job) -> None:
@@ -141,10 +188,9 @@ def advance(s: Session, version_id: str, processing: Processing) -> None:
 
 def grow(s: Session, version_id: str, growth: Growth) -> None:
     """Let what exists of it be watched. It plays at once if nothing else of the film does; a version that plays is replaced by whole ones only."""
-    version = s.get_one(Version, version_id)
+    asset, version = _undeleted(s, version_id)
     if version.stage is not None and _ORDER.index(growth.stage) < _ORDER.index(Stage(version.stage)):
         return  # the smaller stage goes on growing beside the better one
-    asset = _undeleted(s, version.asset_id)
     version.stage, version.available_s, version.playable = growth.stage, growth.available_s, True
     version.path, version.duration_s, version.poster = growth.path, growth.duration_s, growth.poster
     version.width, version.height = growth.width, growth.height
@@ -154,9 +200,11 @@ def grow(s: Session, version_id: str, growth: Growth) -> None:
 
 
 def publish(s: Session, version_id: str, facts: Facts) -> None:
-    """Record what was made and make it what plays: one pointer, moved in the transaction that finishes the job."""
-    version = s.get_one(Version, version_id)
-    asset = _undeleted(s, version.asset_id)
+    """Record what was made and make it what plays: one pointer, moved in the transaction that finishes the job.
+
+    It stays where it is when a newer version plays, or when somebody chose an older one by hand and this one was there to choose.
+    """
+    asset, version = _undeleted(s, version_id)
     version.path, version.report = facts.path, facts.report
     version.stage, version.available_s = Stage.FINAL, facts.duration_s
     version.duration_s, version.width, version.height = facts.duration_s, facts.width, facts.height
@@ -166,37 +214,56 @@ def publish(s: Session, version_id: str, facts: Facts) -> None:
     asset.updated_at = now()
     if asset.live_version_id is None:
         news.asset(s, EventType.ASSET_PLAYABLE, asset, version)
-    if asset.live_version_id is None or asset.live_version_id < version.id:
+    before, takes_over = asset.live_version_id, publishes_itself(asset, version)
+    if takes_over:
         asset.live_version_id = version.id
     news.asset(s, EventType.ASSET_READY, asset, version)
+    if takes_over and before not in (None, version.id):
+        news.version(s, EventType.VERSION_PUBLISHED, version)
 
 
-def deleted() -> TaskFailed:
-    """What happens to work on a film that is gone."""
-    return TaskFailed("asset_deleted", "The film was deleted", "There is nothing left to prepare.", retryable=False)
+def publishes_itself(asset: Asset, version: Version) -> bool:
+    """Whether the version becomes what plays as soon as it is whole."""
+    return asset.live_version_id is None or version.id > max(asset.live_version_id, asset.passed_over_id or "")
 
 
-def _undeleted(s: Session, asset_id: str) -> Asset:
-    """The asset, locked; TaskFailed when it is gone."""
-    asset = s.get_one(Asset, asset_id, with_for_update=True, populate_existing=True)
+def purged(s: Session, version_id: str) -> None:
+    """Nothing of a deleted version is left but its row, which sessions of the past name."""
+    s.get_one(Version, version_id).purged_at = now()
+    s.execute(delete(Rendition).where(Rendition.version_id == version_id))
+
+
+def check_wanted(asset: Asset, version: Version) -> None:
+    """TaskFailed for work on what is gone."""
     if asset.deleted_at is not None:
-        raise deleted()
-    return asset
+        raise TaskFailed("asset_deleted", "The film was deleted", "There is nothing left to prepare.", retryable=False)
+    if version.deleted_at is not None:
+        raise TaskFailed("version_deleted", "The version was deleted", "There is nothing to prepare.", retryable=False)
+
+
+def _undeleted(s: Session, version_id: str) -> tuple[Asset, Version]:
+    """The asset, locked, and the version as it is then; TaskFailed when one of them is gone."""
+    asset_id = s.scalars(select(Version.asset_id).where(Version.id == version_id)).one()
+    asset = s.get_one(Asset, asset_id, with_for_update=True, populate_existing=True)
+    version = s.get_one(Version, version_id, populate_existing=True)
+    check_wanted(asset, version)
+    return asset, version
 
 
 def _tell(s: Session, kind: EventType, version: Version) -> None:
-    """How an encode ended without a film; of a film that was deleted nobody wants to hear it."""
+    """How an encode ended without a film; of what was deleted nobody wants to hear it."""
     asset = s.get_one(Asset, version.asset_id)
-    if asset.deleted_at is None:
+    if asset.deleted_at is None and version.deleted_at is None:
         news.asset(s, kind, asset, version)
 
 
 def _withdraw(s: Session, version: Version) -> None:
-    """Nobody new starts on what will have no end. Its path stays: those who watch keep what exists."""
+    """Nobody new starts on what will have no end; the newest other version that plays is there for them, if there is one. Its path stays:
+    those who watch keep what exists."""
     asset = s.get_one(Asset, version.asset_id, with_for_update=True, populate_existing=True)
     version.playable, version.stage, version.available_s = False, None, None
     if asset.live_version_id == version.id:
-        asset.live_version_id = None
+        asset.live_version_id = newest_playing(s, asset.id)
 
 
 def _replace_renditions(s: Session, version_id: str, facts: Iterable[RenditionFacts]) -> None:

@@ -188,6 +188,8 @@ def _renew(services: Services, s: Session, sid: str, principal: Principal | None
     playback, asset = s.get_one(PlaybackId, row.playback_id), s.get_one(Asset, row.asset_id)
     if row.killed_at or row.ended_at or (row.user_id and (principal is None or principal.user_id != row.user_id)):
         raise _missing()
+    if version.deleted_at is not None:
+        raise NotFound("This version of the film was deleted; its files stay only as long as addresses given before.")
     row.cap = _decided(services, playback, asset, principal)
     row.expires_at = _end(services.config.delivery, db.now(), version)
     return _ticket(row, version), row

@@ -13,6 +13,9 @@ class EventType(StrEnum):
     ASSET_ERRORED = "asset.errored"  # an encode failed for good; `error` says why
     ASSET_CANCELLED = "asset.cancelled"  # somebody stopped an encode
     ASSET_DELETED = "asset.deleted"
+    VERSION_CREATED = "version.created"  # another file, or another ladder, for a film that there is
+    VERSION_PUBLISHED = "version.published"  # the film plays this version now, and played another one before
+    VERSION_DELETED = "version.deleted"  # its files follow when nobody can be watching it any more
     PLAYBACK_ID_CREATED = "playback_id.created"
     PLAYBACK_ID_REVOKED = "playback_id.revoked"
     UPLOAD_HELD = "upload.held"  # its bytes are a film's already, and its sender wanted to be asked

@@ -3,6 +3,7 @@
 `POST /uploads?filename=…&title=…&policy=private|public` answers 201 when the bytes are durable and the film is queued. It can't be resumed;
 what `tus` takes can. With `on_duplicate=offer` the answer is 202 when a film has the same bytes: the upload is held until `POST
 /uploads/{id}/keep` or `…/discard`. `POST /imports {url}` has the server fetch the file itself, by a job. Every upload, through whichever door it came, is read at `/uploads`.
+With `asset_id=…`, or sent to `/assets/{id}/versions`, the file becomes the next version of that film.
 """
 
 import asyncio
@@ -22,7 +23,9 @@ from streamer.accounts import logins
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.catalog import documents as films
+from streamer.catalog import versions_api
 from streamer.catalog.tables import Policy
+from streamer.catalog.versions_api import NewVersion
 from streamer.errors import Invalid, NotFound, Problem
 from streamer.ingest import documents, duplicates, held, imports, uploads
 from streamer.ingest.stream import UNLIMITED, linger, receiver
@@ -39,6 +42,7 @@ async def create_upload(request: Request) -> Response:
     try:
         who = await logins.require_async(request, Permission.UPLOADS_CREATE)
         what = _wanted(request, services, who)
+        await run_in_threadpool(uploads.check_target, services, who, what.asset_id)
         upload = await run_in_threadpool(uploads.begin, services, who.user_id, what)
         done = await _take(request, services, upload, what)
     except (Problem, StorageError) as error:
@@ -47,6 +51,14 @@ async def create_upload(request: Request) -> Response:
         problem.headers["Connection"] = "close"  # the rest of the body was not read
         raise problem from error
     return await run_in_threadpool(_answer, services, done)
+
+
+async def create_version(request: Request) -> Response:
+    """Of the file that is the body; of one that is here already, when the body is JSON."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return await create_upload(request)
+    wanted = await http.read_within(request, NewVersion, _services(request).config.server)
+    return await run_in_threadpool(versions_api.create, request, wanted)
 
 
 class NewImport(BaseModel):
@@ -123,6 +135,7 @@ def _wanted(request: Request, services: Services, who: Principal) -> Wanted:
     return uploads.wanted(
         query.get("filename", ""), query.get("title"), uploads.policy(query.get("policy", Policy.PRIVATE)), _size(headers.get("content-length")),
         services.config.ingest, duplicates.choice(query.get("on_duplicate", OnDuplicate.KEEP), who),
+        asset_id=request.path_params.get("id") or query.get("asset_id"),
     )  # fmt: skip
 
 
@@ -138,7 +151,8 @@ def _answer(services: Services, done: Received) -> Response:
     document = {"upload": upload, "asset": asset, "job": jobs_api.document(done.job, None) if done.job else None}
     if done.asset is None:
         return JSONResponse(document, 202, {"Location": f"/api/v1/uploads/{done.upload.id}"})
-    return JSONResponse(document, 201, {"Location": f"/api/v1/assets/{done.asset.id}"})
+    made = f"/versions/{done.job.subject_id}" if done.upload.replaces and done.job else ""
+    return JSONResponse(document, 201, {"Location": f"/api/v1/assets/{done.asset.id}{made}"})
 
 
 def _state(text: str) -> UploadState:
@@ -155,6 +169,7 @@ def _services(request: Request) -> Services:
 
 routes = [
     Route("/uploads", create_upload, methods=["POST"], max_body_size=UNLIMITED),
+    Route("/assets/{id}/versions", create_version, methods=["POST"], max_body_size=UNLIMITED),
     Route("/imports", create_import, methods=["POST"]),
     Route("/uploads", list_uploads),
     Route("/uploads/{id}", read_upload),

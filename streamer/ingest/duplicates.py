@@ -34,7 +34,7 @@ def of(s: Session, upload: Upload, sha256: str) -> Asset | None:
 def equal(s: Session, sha256: str, owner_id: str | None) -> Asset | None:
     """A film made from these bytes, one that plays before others; `owner_id` None looks among everyone's."""
     query = select(Asset).join(Version, Version.asset_id == Asset.id)
-    query = query.where(Version.source_sha256 == sha256, Asset.deleted_at.is_(None))
+    query = query.where(Version.source_sha256 == sha256, Version.deleted_at.is_(None), Asset.deleted_at.is_(None))
     if owner_id is not None:
         query = query.where(Asset.owner_id == owner_id)
     return s.scalars(query.order_by(Version.playable.desc(), Asset.id).limit(1)).first()

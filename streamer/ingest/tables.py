@@ -35,7 +35,7 @@ class OnDuplicate(StrEnum):
 class Upload(Base):
     """One file on its way in. `filename` is what the client said and never a path; `source_key` is where the bytes will stand in storage.
 
-    `title` is empty where the file's name will give one. `duplicate_of` is the asset that a held upload equals; `warning` is what a look at
+    `replaces` is the film that it becomes a version of. `title` is empty where the file's name will give one. `duplicate_of` is the asset that a held upload equals; `warning` is what a look at
     the first bytes told.
     """
 
@@ -55,6 +55,7 @@ class Upload(Base):
     sha256: Mapped[str | None] = mapped_column(exact(64, ascii_only=True))
     source_key: Mapped[str] = mapped_column(exact(255, ascii_only=True))
     error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    replaces: Mapped[str | None] = mapped_column(Id)
     title: Mapped[str | None] = mapped_column(String(255))
     policy: Mapped[str | None] = mapped_column(Code)
     on_duplicate: Mapped[str] = mapped_column(Code, default=OnDuplicate.KEEP, server_default=OnDuplicate.KEEP)

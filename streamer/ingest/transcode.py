@@ -5,17 +5,20 @@ watched before the end (`versions.grow`); the whole is live with the transaction
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from packager import ladder
 from packager.errors import Cancelled, PackagerError
 from packager.pipeline import Options, Package, Progress, encode
 from packager.sandbox import Limits
 from packager.stages import Published
 from streamer import config, db
 from streamer.catalog import versions, viewers
+from streamer.catalog.again import Options as Chosen
 from streamer.catalog.tables import Asset, Processing, Stage, Version
 from streamer.catalog.versions import Facts, Growth, RenditionFacts
 from streamer.ingest import scratch
@@ -42,14 +45,15 @@ def run(task: Task) -> Outcome:
             package = encode(
                 path,
                 task.services.store,
-                lambda name: f"{version.asset_id}/{name}",
+                lambda name: _place(task, version, name),
                 report=news.report,
                 published=news.published,
                 cancelled=task.stopped,
                 watched=lambda: viewers.any_of(task.services.kv_sync, version.asset_id),
-                options=_options(task.services.config.packager),
+                options=_options(task.services.config.packager, Chosen(**(version.options or {}))),
                 limits=_limits(task.services.config.packager),
                 source_sha256=version.source_sha256,
+                packages=_kin(task, version),
             )
     except Cancelled:
         raise TaskStopped from None
@@ -58,12 +62,32 @@ def run(task: Task) -> Outcome:
     return lambda s: versions.publish(s, version.id, facts(package))
 
 
-def _options(settings: config.Packager) -> Options:
+def _options(settings: config.Packager, chosen: Chosen) -> Options:
+    """The server's, but for what was chosen for this version. A ladder of its own also says how large the file's own picture may be."""
+    steps = tuple(ladder.step(one.short_side, one.max_kbps) for one in chosen.ladder or ())
+    largest = max((one.short for one in steps), default=settings.max_short_side)
+    loudness = settings.loudness_lufs if chosen.loudness_lufs is None else chosen.loudness_lufs
     return Options(
-        max_short_side=settings.max_short_side,
+        max_short_side=chosen.max_short_side or largest,
         segments_per_chunk=settings.segments_per_chunk,
-        loudness=settings.loudness_lufs or None,
+        ladder=steps,
+        passthrough=chosen.passthrough is not False,
+        loudness=loudness or None,
     )
+
+
+def _kin(task: Task, version: Version) -> Sequence[str]:
+    with db.reading(task.services) as s:
+        return versions.kin(s, version)
+
+
+def _place(task: Task, version: Version, name: str) -> str:
+    """The folder of its package; the row knows of it before there is anything in it."""
+    with db.reading(task.services) as s:
+        folder = versions.folder(s, version, name)
+    if folder != version.path:
+        task.write(lambda s: versions.place(s, version.id, folder))
+    return folder
 
 
 def _limits(settings: config.Packager) -> Limits:
@@ -86,8 +110,7 @@ def facts(package: Package) -> Facts:
 def _version(task: Task) -> Version:
     with db.reading(task.services) as s:
         version = s.get_one(Version, task.subject_id)
-        if s.get_one(Asset, version.asset_id).deleted_at is not None:
-            raise versions.deleted()
+        versions.check_wanted(s.get_one(Asset, version.asset_id), version)
         return version
 
 

@@ -1,8 +1,9 @@
 """Uploads, from the first byte to a queued film.
 
 Bytes grow on a local disk, durable before anything is answered, are put into storage as `sources/<asset>/<upload>`, and become an asset, its
-version, a playback id and a transcode job in one transaction. Whatever goes wrong before that leaves nothing but a failed row; a process
-that died in the middle is cleaned up after by `leftovers`. File names are text, never paths.
+version, a playback id and a transcode job in one transaction; if the client named a film, only a version of that and its job. Whatever goes
+wrong before that leaves nothing but a failed row; a process that died in the middle is cleaned up after by `leftovers`. File names are text,
+never paths.
 """
 
 import hashlib
@@ -19,8 +20,10 @@ from sqlalchemy.orm import Session
 
 from storage import StorageError
 from streamer import db, ids
-from streamer.catalog import assets, names, playback_ids, versions
-from streamer.catalog.tables import Asset, Policy
+from streamer.accounts.logins import Principal
+from streamer.accounts.roles import Permission
+from streamer.catalog import again, assets, names, playback_ids, versions
+from streamer.catalog.tables import Asset, Policy, Version
 from streamer.config import Ingest
 from streamer.db import database_now
 from streamer.errors import Conflict, Invalid, Problem, StorageExhausted, TooLarge
@@ -40,13 +43,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the client said it will send; `size` in bytes, None when it did not say. Names are clean already."""
+    """What the client said it will send; `size` in bytes, None when it did not say. Names are clean already.
+
+    `asset_id` is the film that the file is for; title and policy are those of a new one and mean nothing then."""
 
     filename: str
     title: str
     policy: Policy
     size: int | None
     on_duplicate: OnDuplicate = OnDuplicate.KEEP
+    asset_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,21 @@ def wanted(
     size: int | None,
     settings: Ingest,
     on_duplicate: OnDuplicate = OnDuplicate.KEEP,
+    *,
+    asset_id: str | None = None,
 ) -> Wanted:
     """Check what can be checked before a byte is read."""
     if size is not None:
         check_size(size, settings)
     name = names.file_name(filename) or "upload"
-    return Wanted(name, names.title(title) if title else names.title_of(name), policy, size, on_duplicate)
+    return Wanted(name, names.title(title) if title else names.title_of(name), policy, size, on_duplicate, asset_id)
+
+
+def check_target(services: Services, who: Principal, asset_id: str | None) -> None:
+    """Refuse a file for a film that this principal may not change; none named is fine. Blocks."""
+    if asset_id is not None:
+        with db.reading(services) as s:
+            assets.permitted(s, asset_id, who, Permission.ASSETS_WRITE)
 
 
 def check_size(size: int, settings: Ingest) -> None:
@@ -106,7 +121,7 @@ def begin(services: Services, user_id: str, what: Wanted) -> Upload:
 
 def add(s: Session, user_id: str, what: Wanted) -> Upload:
     """The row of an upload that begins."""
-    upload_id, asset_id = ids.new("upl"), ids.new("ast")
+    upload_id, asset_id = ids.new("upl"), what.asset_id or ids.new("ast")
     upload = Upload(
         id=upload_id,
         user_id=user_id,
@@ -115,6 +130,7 @@ def add(s: Session, user_id: str, what: Wanted) -> Upload:
         received=0,
         state=UploadState.RECEIVING,
         source_key=f"sources/{asset_id}/{upload_id}",
+        replaces=what.asset_id,
         title=what.title,
         policy=what.policy,
         on_duplicate=what.on_duplicate,
@@ -155,7 +171,7 @@ def enter(s: Session, services: Services, upload: Upload, what: Wanted, source: 
 
     Conflict when the upload is not being received any more.
     """
-    original = duplicates.of(s, upload, source.sha256)
+    original = None if upload.replaces else duplicates.of(s, upload, source.sha256)
     if original is None:
         return film(s, services, upload, what, source)
     _moved(s, upload, UploadState.RECEIVING, UploadState.HELD, source, duplicate_of=original.id, title=what.title, policy=what.policy)  # fmt: skip
@@ -174,14 +190,23 @@ def film(
     *,
     was: UploadState = UploadState.RECEIVING,
 ) -> Received:
-    """Make the stored source a film with a job, whatever other films there are. Conflict when the upload is not in the state `was` any more."""
-    asset = assets.create(s, upload.user_id, what.title, asset_id=source.key.split("/")[1])
-    version = versions.create(s, asset.id, source)
-    playback_ids.create(s, asset.id, what.policy)
+    """Make the stored source a film, or a version of the one it replaces the file of, with a job, whatever other films there are.
+
+    Conflict when the upload is not in the state `was` any more, FilmGone when that film is not there.
+    """
+    asset, version = _film(s, upload, what, source)
     max_attempts = services.config.jobs.max_attempts
     job = jobs.enqueue(s, "transcode", version.id, owner_id=upload.user_id, max_attempts=max_attempts)
     _moved(s, upload, was, UploadState.RECEIVED, source, asset_id=asset.id)
     return Received(s.get_one(Upload, upload.id, populate_existing=True), asset, job)
+
+
+def _film(s: Session, upload: Upload, what: Wanted, source: versions.Source) -> tuple[Asset, Version]:
+    if upload.replaces is not None:
+        return again.of_file(s, upload.replaces, source, upload.user_id)
+    asset = assets.create(s, upload.user_id, what.title, asset_id=source.key.split("/")[1])
+    playback_ids.create(s, asset.id, what.policy)
+    return asset, versions.create(s, asset.id, source, made_by=upload.user_id)
 
 
 def note(

@@ -60,8 +60,10 @@ def enqueue(
     owner_id: str | None = None,
     payload: dict[str, Any] | None = None,
     priority: int = 0,
+    delay_s: float = 0.0,
 ) -> Job:
-    """A new queued job. After the commit hand it to `queues.dispatch`; if that never happens, the sweep does it."""
+    """A new queued job. After the commit hand it to `queues.dispatch`; if that never happens, the sweep does it, which is the way for one
+    that is to begin later."""
     job = Job(
         id=ids.new("job"),
         kind=kind,
@@ -70,7 +72,7 @@ def enqueue(
         payload=payload or {},
         priority=priority,
         max_attempts=max_attempts,
-        run_after=database_now(),
+        run_after=database_now(delay_s),
         created_at=database_now(),
     )
     s.add(job)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from storage import ObjectMissing
 from streamer import db, ids
-from streamer.catalog import assets
+from streamer.catalog import assets, history, versions
 from streamer.catalog.tables import Asset, Processing, Version
 from streamer.ingest.tables import Upload, UploadState
 from streamer.jobs import jobs, queues
@@ -84,30 +84,39 @@ def _film(services: Services, asset_id: str, hashes: bool) -> Iterator[Differenc
             "dead_pointer", asset.id, f"The film points at {asset.live_version_id}, which does not play.",
             "it will point at its newest version that plays, or at none", lambda: db.retrying(services, lambda s: _point(s, asset.id)),
         )  # fmt: skip
+    sources: dict[str, list[Difference]] = {}
     for version in made:
-        yield from _version(services, version.id, hashes)
+        yield from _version(services, version.id, hashes, sources)
 
 
 def _point(s: Session, asset_id: str) -> None:
-    playing = select(Version.id).where(Version.asset_id == asset_id, Version.playable).order_by(Version.id.desc())
-    s.get_one(Asset, asset_id, with_for_update=True).live_version_id = s.scalars(playing.limit(1)).first()
+    s.get_one(Asset, asset_id, with_for_update=True).live_version_id = versions.newest_playing(s, asset_id)
 
 
-def _version(services: Services, version_id: str, hashes: bool) -> Iterator[Difference]:
+def _version(
+    services: Services, version_id: str, hashes: bool, sources: dict[str, list[Difference]]
+) -> Iterator[Difference]:
+    """`sources` are those of the film that were looked at: versions share them."""
     if _open(services, [version_id]):
         return  # its job is at work, and finds out for itself
     with db.reading(
         services
     ) as s:  # after the job was looked for: one that has just ended has told its version in the same transaction
         version = s.get_one(Version, version_id)
-    if version.processing in UNDER_WAY:
+    if version.deleted_at is not None:
+        if version.purged_at is None:
+            yield Difference(
+                "not_removed", version.id, "The version is deleted and no job removes its files.", *_remains(services, version)
+            )  # fmt: skip
+    elif version.processing in UNDER_WAY:
         yield Difference(
             "no_job", version.id, f"It is {version.processing}, and no job makes it.", *_again(services, version, [])
         )
     elif version.processing == Processing.READY:
-        lost = _source(services, version, hashes)
-        yield from lost
-        yield from _package(services, version, hashes, whole=not lost)
+        if version.source_key not in sources:
+            sources[version.source_key] = _source(services, version, hashes)
+            yield from sources[version.source_key]
+        yield from _package(services, version, hashes, whole=not sources[version.source_key])
 
 
 def _source(services: Services, version: Version, hashes: bool) -> list[Difference]:
@@ -158,6 +167,13 @@ def _removal(services: Services, asset: Asset) -> tuple[str, Callable[[], object
     return "a job will remove them", repair
 
 
+def _remains(services: Services, version: Version) -> tuple[str, Callable[[], object]]:
+    def repair() -> None:
+        queues.dispatch(services, [db.retrying(services, lambda s: history.enqueue_removal(s, version))])
+
+    return "a job will remove them", repair
+
+
 def _orphan(services: Services, key: str, detail: str) -> Difference:
     return Difference("orphan", key, detail, "it will be removed", lambda: services.store.delete(key))
 
@@ -199,7 +215,8 @@ def _sources(s: Session, asset_id: str) -> set[str]:
         Upload.state.in_((UploadState.RECEIVING, UploadState.HELD)),
         Upload.source_key.startswith(f"sources/{asset_id}/", autoescape=True),
     )
-    return {*s.scalars(select(Version.source_key).where(Version.asset_id == asset_id)), *s.scalars(arriving)}
+    kept = select(Version.source_key).where(Version.asset_id == asset_id, Version.purged_at.is_(None))
+    return {*s.scalars(kept), *s.scalars(arriving)}
 
 
 def _folders(s: Session, asset_id: str, folder: str, keys: list[str]) -> set[str]:
@@ -207,6 +224,7 @@ def _folders(s: Session, asset_id: str, folder: str, keys: list[str]) -> set[str
     asset = s.get(Asset, asset_id)
     if asset is None or asset.purged_at is not None:
         return set()
-    made = s.execute(select(Version.path, Version.processing).where(Version.asset_id == asset_id)).all()
+    there = Version.asset_id == asset_id, Version.purged_at.is_(None)
+    made = s.execute(select(Version.path, Version.processing).where(*there)).all()
     ours = asset.deleted_at or any(path == folder or state != Processing.READY for path, state in made)
     return set(keys) if ours else set()

@@ -13,12 +13,11 @@ from packager import pipeline, plan, reuse, sandbox
 from packager.attempt import finished_chunks
 from packager.errors import Cancelled
 from packager.ladder import Step, step
-from packager.pipeline import Options
 from packager.plan import Plan
 from storage import ObjectMissing, StorageDown
 from storage.local import LocalStore
 from tests.packager import films
-from tests.packager.encoding import PREFIX, SMALL, Made, assert_obeys_the_rules, assert_right_frames, encode_file
+from tests.packager.encoding import PREFIX, SMALL, Made, assert_obeys_the_rules, encode_file
 from tests.packager.films import Film, Sound
 
 OTHER = "asset/other"

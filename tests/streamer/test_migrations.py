@@ -59,7 +59,7 @@ def test_processes_that_migrate_at_once_do_it_once(engine: Engine) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: migrations.upgrade(engine), range(4)))
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0006",)]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0008",)]
 
 
 def test_every_foreign_key_is_in_the_migrated_schema(engine: Engine) -> None:

@@ -1,6 +1,6 @@
 """Resumable uploads over HTTP: tus 1.0 at `/tus`, for any tus client with a bearer key or a signed-in page.
 
-    POST /tus                Upload-Length, Upload-Metadata: filename, title, policy, on_duplicate     201, Location
+    POST /tus                Upload-Length, Upload-Metadata: filename, title, policy, on_duplicate, asset_id     201, Location
     HEAD /tus/upl_…          200, Upload-Offset
     PATCH /tus/upl_…         Upload-Offset, bytes                                        204, Upload-Offset
     DELETE /tus/upl_…        204
@@ -105,7 +105,7 @@ async def _create(request: Request, services: Services, user_id: str) -> Respons
     if concat is not None and concat.parts:
         return await _join(request, services, user_id, concat.parts)
     size = protocol.length(request.headers.get("upload-length"), request.headers.get("upload-defer-length"))
-    opening = _opening(request, services, size)
+    opening = await _opening(request, services, size)
     if size is not None and (_content_length(request) or 0) > size:
         raise Invalid("The body is longer than Upload-Length.", code="tus_length")
     checksum = protocol.checksum(request.headers.get("upload-checksum"))
@@ -122,7 +122,7 @@ async def _join(request: Request, services: Services, user_id: str, parts: tuple
     if "upload-length" in request.headers or _has_body(request):
         raise Invalid("A whole made of parts has neither Upload-Length nor a body of its own.", code="tus_concat")
     size = await run_in_threadpool(films.size_of_parts, services, user_id, parts)
-    opening = _opening(request, services, size)
+    opening = await _opening(request, services, size)
     whole = await run_in_threadpool(films.join, services, user_id, opening, parts)
     return Response(status_code=201, headers={"Location": f"{_PATH}/{whole.id}"})
 
@@ -185,13 +185,17 @@ async def _receive(
         raise
 
 
-def _opening(request: Request, services: Services, size: int | None) -> Opening:
+async def _opening(request: Request, services: Services, size: int | None) -> Opening:
     text = request.headers.get("upload-metadata")
     said = protocol.metadata(text)
     name = said.get("filename") or said.get("name") or ""
     policy = uploads.policy(said.get("policy", "private"))
     on_duplicate = duplicates.choice(said.get("on_duplicate", "keep"), logins.require(request))
-    what = uploads.wanted(name, said.get("title"), policy, size, services.config.ingest, on_duplicate)
+    asset_id = said.get("asset_id") or None
+    what = uploads.wanted(
+        name, said.get("title"), policy, size, services.config.ingest, on_duplicate, asset_id=asset_id
+    )
+    await run_in_threadpool(uploads.check_target, services, logins.require(request), asset_id)
     return Opening(what, text, protocol.concat(request.headers.get("upload-concat")))
 
 

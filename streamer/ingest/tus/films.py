@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from storage import ObjectMissing, StorageError, UploadBusy
 from streamer import db
+from streamer.catalog.again import FilmGone
 from streamer.catalog.tables import Policy
 from streamer.catalog.versions import Source
 from streamer.errors import Conflict, Gone, Invalid, Problem
@@ -46,7 +47,10 @@ def size_of_parts(services: Services, user_id: str, parts: Sequence[str]) -> int
 
 
 def complete(services: Services, found: Resumable) -> Resumable:
-    """Make a film of an upload whose bytes are all there; what it is when somebody else just did. UploadBusy while they do."""
+    """Make a film of an upload whose bytes are all there; what it is when somebody else just did. UploadBusy while they do.
+
+    FilmGone, and the upload has failed, when it was for a film that is not there any more.
+    """
     parts = found.tus.parts.split() if found.tus.parts else [found.id]
     what = Wanted(found.upload.filename, found.tus.title, Policy(found.tus.policy), found.upload.declared_size)
     try:
@@ -62,6 +66,9 @@ def complete(services: Services, found: Resumable) -> Resumable:
             uploads.drop(services, *parts)
     except (ObjectMissing, Conflict):
         return _made_elsewhere(services, found)
+    except FilmGone as gone:
+        uploads.give_up(services, found.upload, {"code": gone.code, "title": gone.title, "detail": gone.detail})
+        raise
     queues.dispatch(services, done.jobs)
     return Resumable(done.upload, found.tus)
 

@@ -24,6 +24,7 @@ def test_a_film_is_shown_with_its_state_its_source_and_its_names(site: Site) -> 
         "owner_id": site.user("editor").id,
         "title": "Füchse <b>",
         "publication": "published",
+        "live_version_id": None,
         "processing": "queued",
         "playable": False,
         "stage": None,

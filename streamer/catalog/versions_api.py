@@ -1,0 +1,121 @@
+"""A film's versions over JSON: listed, made again with other options, published by hand, deleted. Their list is for those who may see all of a film."""
+
+from pydantic import Field
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from streamer import db, http
+from streamer.accounts import logins
+from streamer.accounts.roles import Permission
+from streamer.catalog import again, assets, documents, faces, history, versions
+from streamer.catalog.again import Options
+from streamer.catalog.tables import Asset, Version
+from streamer.errors import Forbidden
+from streamer.jobs import queues
+from streamer.jobs.tables import Job
+from streamer.services import Services
+
+
+class NewVersion(Options):
+    """`from` is the version whose file is encoded again; without it, that of what plays."""
+
+    origin: str | None = Field(default=None, alias="from", max_length=32)
+
+
+def list_versions(request: Request) -> Response:
+    services = _services(request)
+    with db.reading(services) as s:
+        asset = _seen(request, s)
+        rows, cursor = http.page(request, s, history.listed(asset.id), Version.id)
+        return JSONResponse({"data": documents.versions_of(services, s, asset, rows), "next_cursor": cursor})
+
+
+def read_version(request: Request) -> Response:
+    services = _services(request)
+    with db.reading(services) as s:
+        row = history.get(s, _seen(request, s).id, request.path_params["version_id"])
+    return _answer(request, row.id)
+
+
+def list_renditions(request: Request) -> Response:
+    with db.reading(_services(request)) as s:
+        row = history.get(s, _seen(request, s).id, request.path_params["version_id"])
+        rows = versions.renditions(s, row.id)
+    return JSONResponse({"data": [faces.rendition(one) for one in rows], "next_cursor": None})
+
+
+def create(request: Request, wanted: NewVersion) -> Response:
+    """A version of a file that is here already. `ingest` has the route, since a file may come with it. Blocks."""
+    who, services = logins.require(request), _services(request)
+    options = Options(**wanted.model_dump(exclude={"origin"}))
+    tries = services.config.jobs.max_attempts
+
+    def make(s: Session) -> tuple[Version, Job]:
+        asset = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_WRITE)
+        return again.of_version(s, asset, wanted.origin, options, user_id=who.user_id, max_attempts=tries)
+
+    version, job = db.retrying(services, make)
+    queues.dispatch(services, [job])
+    return _answer(request, version.id, 201)
+
+
+def publish_version(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    asset_id, version_id = request.path_params["id"], request.path_params["version_id"]
+
+    def publish(s: Session) -> None:
+        asset = assets.changeable(s, asset_id, who, Permission.ASSETS_WRITE)
+        history.publish(s, asset, history.get(s, asset.id, version_id))
+
+    db.retrying(services, publish)
+    return _answer(request, version_id)
+
+
+def delete_version(request: Request) -> Response:
+    who, services = logins.require(request), _services(request)
+    asset_id, version_id = request.path_params["id"], request.path_params["version_id"]
+
+    def delete(s: Session) -> Job:
+        asset = assets.changeable(s, asset_id, who, Permission.ASSETS_DELETE)
+        version = history.get(s, asset.id, version_id)
+        grace_s = history.grace_s(services.config.delivery) if version.path else 0.0  # else nobody has ever watched it
+        return history.delete(s, asset, version, grace_s)
+
+    removal = db.retrying(services, delete)
+    removed_at = removal.run_after.isoformat()
+    return JSONResponse(
+        {"id": version_id, "deleted": True, "job_id": removal.id, "files_removed_after": removed_at}, 202
+    )
+
+
+def _seen(request: Request, s: Session) -> Asset:
+    who = logins.require(request)
+    asset = assets.visible(s, request.path_params["id"], who)
+    if asset.owner_id != who.user_id and not who.can(Permission.ASSETS_LIST):
+        raise Forbidden("Only the owner of this film, or someone who sees films in every state, sees its versions.")
+    return asset
+
+
+def _answer(request: Request, version_id: str, status: int = 200) -> Response:
+    services = _services(request)
+    with db.reading(services) as s:
+        asset = assets.visible(s, request.path_params["id"], logins.require(request))
+        (document,) = documents.versions_of(services, s, asset, [history.get(s, asset.id, version_id)])
+    place = {"Location": f"/api/v1/assets/{asset.id}/versions/{version_id}"} if status == 201 else None
+    return JSONResponse(document, status, place)
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+routes = [
+    Route("/assets/{id}/versions", list_versions),
+    Route("/assets/{id}/versions/{version_id}", read_version),
+    Route("/assets/{id}/versions/{version_id}", delete_version, methods=["DELETE"]),
+    Route("/assets/{id}/versions/{version_id}/renditions", list_renditions),
+    Route("/assets/{id}/versions/{version_id}/publish", publish_version, methods=["POST"]),
+]
