@@ -52,6 +52,7 @@ class House:
     version_id: str
     path: str
     source: str
+    package: Package
 
     def key(self, *, ending: str) -> str:
         return next(info.key for info in self.services.store.list(f"{self.path}/") if info.key.endswith(ending))
@@ -94,7 +95,7 @@ def house(services: Services, encoded: Encoded) -> House:
         s.add(
             Upload(id=upload_id, user_id=owner.id, asset_id=asset_id, filename="film.mp4", source_key=key, **received)
         )
-    return House(services, asset_id, version.id, path, key)
+    return House(services, asset_id, version.id, path, key, encoded.package)
 
 
 def test_a_whole_film_has_no_difference(house: House) -> None:
@@ -209,6 +210,28 @@ def test_a_deleted_film_without_a_job_is_removed(house: House) -> None:
     assert house.found() == [("not_removed", house.asset_id)]
     assert house.repair() == 0 and house.work() == 1
     assert house.found() == [] and list(house.services.store.list("")) == []
+
+
+def test_versions_share_a_source_and_a_deleted_one_is_removed_alone(house: House) -> None:
+    store = house.services.store
+    other = f"{house.asset_id}/other"
+    for info in list(store.list(f"{house.path}/")):
+        store.copy(info.key, other + info.key.removeprefix(house.path))
+    with db.session(house.services) as s:
+        first = s.get_one(Version, house.version_id)
+        source = Source(first.source_key, first.source_name, first.source_size, first.source_sha256)
+        second = versions.create(s, house.asset_id, source)
+        made = transcode.facts(replace(house.package, prefix=other))
+        versions.publish(s, second.id, made)
+    assert house.found() == []
+    house.change(lambda asset, version: setattr(version, "deleted_at", db.now()))
+    assert house.found() == [("not_removed", house.version_id)]
+    assert house.repair() == 0 and house.work() == 1
+    assert house.found() == [] and not list(store.list(f"{house.path}/"))
+    store.put(f"{house.path}/master.m3u8", b"?", type="text/plain")
+    assert house.found() == [("orphan", f"{house.path}/master.m3u8")]
+    store.delete(house.source)
+    assert house.found()[0] == ("source_missing", house.source), "the second one's, too"
 
 
 def test_an_upload_that_became_no_film_is_told(house: House) -> None:
