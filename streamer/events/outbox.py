@@ -34,6 +34,18 @@ def between(s: Session, after: int, until: int, limit: int, types: Sequence[str]
     return s.scalars(query.order_by(Event.sequence).limit(limit)).all()
 
 
+def types(s: Session, event_ids: Sequence[str]) -> dict[str, str]:
+    """What happened, by the events' ids."""
+    found = select(Event.id, Event.type).where(Event.id.in_(event_ids))
+    return {event_id: kind for event_id, kind in s.execute(found)}
+
+
+def number_before(s: Session, moment: datetime) -> int:
+    """The number after which to read for all that was written at that time or later."""
+    first = s.scalar(select(func.min(Event.sequence)).where(Event.created_at >= moment))
+    return head(s) if first is None else first - 1
+
+
 def head(s: Session) -> int:
     """The last number given; 0 before the first event."""
     return s.scalars(select(EventHead.sequence)).one()

@@ -19,4 +19,5 @@ class EventType(StrEnum):
     PLAYBACK_ID_CREATED = "playback_id.created"
     PLAYBACK_ID_REVOKED = "playback_id.revoked"
     UPLOAD_HELD = "upload.held"  # its bytes are a film's already, and its sender wanted to be asked
+    WEBHOOK_PING = "webhook.ping"  # somebody tries an endpoint out; sent to that one only
     UPLOAD_FAILED = "upload.failed"  # nothing of it is left

@@ -1,4 +1,4 @@
-"""Webhook endpoints and their deliveries over JSON. A secret is shown when it is made and never again."""
+"""Webhook endpoints over JSON. A secret is shown when it is made and never again."""
 
 from datetime import datetime
 from typing import Any
@@ -13,10 +13,9 @@ from starlette.routing import Route
 from streamer import db, http
 from streamer.accounts import logins
 from streamer.accounts.roles import Permission
-from streamer.errors import Invalid
 from streamer.services import Services
-from streamer.webhooks import deliveries, endpoints, events_api
-from streamer.webhooks.tables import Delivery, DeliveryState, Endpoint
+from streamer.webhooks import deliveries_api, endpoints, events_api
+from streamer.webhooks.tables import Endpoint
 
 
 class _Body(BaseModel):
@@ -94,23 +93,6 @@ def rotate_secret(request: Request) -> Response:
     return JSONResponse({**_endpoint(row), "secret": secret})
 
 
-def list_deliveries(request: Request) -> Response:
-    services = _allowed(request, Permission.WEBHOOKS_READ)
-    with db.reading(services) as s:
-        query = select(Delivery).where(Delivery.endpoint_id == _row(request, s).id)
-        if state := request.query_params.get("state"):
-            query = query.where(Delivery.state == _state(state))
-        rows, cursor = http.page(request, s, query, Delivery.id)
-    return JSONResponse({"data": [_delivery(row) for row in rows], "next_cursor": cursor})
-
-
-def resend_delivery(request: Request) -> Response:
-    services = _allowed(request, Permission.WEBHOOKS_WRITE)
-    endpoint_id, delivery_id = request.path_params["id"], request.path_params["delivery_id"]
-    row = db.retrying(services, lambda s: deliveries.resend(s, endpoint_id, delivery_id))
-    return JSONResponse(_delivery(row), 202)
-
-
 def _allowed(request: Request, permission: Permission) -> Services:
     logins.require(request, permission)
     services: Services = request.app.state.services
@@ -119,13 +101,6 @@ def _allowed(request: Request, permission: Permission) -> Services:
 
 def _row(request: Request, s: Session) -> Endpoint:
     return endpoints.get(s, request.path_params["id"])
-
-
-def _state(text: str) -> DeliveryState:
-    try:
-        return DeliveryState(text)
-    except ValueError:
-        raise Invalid(f"state must be one of {', '.join(DeliveryState)}.") from None
 
 
 def _endpoint(row: Endpoint) -> dict[str, Any]:
@@ -138,21 +113,8 @@ def _endpoint(row: Endpoint) -> dict[str, Any]:
         "disabled_at": _time(row.disabled_at),
         "disabled_reason": row.disabled_reason,
         "failing_since": _time(row.failing_since),
+        "quiet_until": _time(row.quiet_until),
         "old_secret_until": _time(row.old_secret_until),
-        "created_at": _time(row.created_at),
-    }
-
-
-def _delivery(row: Delivery) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "event_id": row.event_id,
-        "state": row.state,
-        "attempts": row.attempts,
-        "status": row.status,
-        "error": row.error,
-        "tried_at": _time(row.tried_at),
-        "next_attempt_at": _time(row.due_at) if row.state == DeliveryState.PENDING else None,
         "created_at": _time(row.created_at),
     }
 
@@ -163,12 +125,11 @@ def _time(moment: datetime | None) -> str | None:
 
 routes = [
     *events_api.routes,
+    *deliveries_api.routes,
     Route("/webhook-endpoints", list_endpoints),
     Route("/webhook-endpoints", create_endpoint, methods=["POST"]),
     Route("/webhook-endpoints/{id}", read_endpoint),
     Route("/webhook-endpoints/{id}", change_endpoint, methods=["PATCH"]),
     Route("/webhook-endpoints/{id}", delete_endpoint, methods=["DELETE"]),
     Route("/webhook-endpoints/{id}/rotate-secret", rotate_secret, methods=["POST"]),
-    Route("/webhook-endpoints/{id}/deliveries", list_deliveries),
-    Route("/webhook-endpoints/{id}/deliveries/{delivery_id}/resend", resend_delivery, methods=["POST"]),
 ]

@@ -10,6 +10,8 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from threading import Event as Flag
 
 import structlog
@@ -28,6 +30,7 @@ from streamer.webhooks.tables import Delivery, Endpoint
 
 THREADS = 16
 LEASE_S = 60.0  # longer than any attempt: resolving a name has no timeout of ours
+LONGEST_PAUSE_S = 24 * 3600.0  # that a receiver may ask for
 _TURN = 50  # deliveries before others get the thread
 
 log = structlog.get_logger(__name__)
@@ -76,7 +79,7 @@ class Courier:
     def attempt(self, errand: Errand) -> Outcome:
         """One POST and what came of it."""
         try:
-            return _judged(self._post(errand))
+            return _judged(*self._post(errand))
         except Refused as refused:
             return Outcome(error=f"Nothing was sent to this url: {refused}.")
         except Unreadable:
@@ -102,14 +105,16 @@ class Courier:
         return Errand(endpoint, *due) if endpoint and due else None
 
     def _delivered(self, errand: Errand) -> bool:
+        began = time.monotonic()
         outcome = self.attempt(errand)
-        settings = self.services.config.webhooks
-        db.retrying(self.services, lambda s: deliveries.settle(s, errand.delivery, outcome, settings))
+        took_s, settings = time.monotonic() - began, self.services.config.webhooks
+        db.retrying(self.services, lambda s: deliveries.settle(s, errand.delivery, outcome, settings, took_s))
         told = {"endpoint": errand.endpoint.id, "event_id": errand.event.id, "status": outcome.status}
         log.info("webhook sent", **told, attempt=errand.delivery.attempts + 1, error=outcome.error)
         return outcome.error is None
 
-    def _post(self, errand: Errand) -> int:
+    def _post(self, errand: Errand) -> tuple[int, str | None]:
+        """Status and Retry-After."""
         config = self.services.config
         body = json.dumps(outbox.document(errand.event), ensure_ascii=False).encode()
         keys = endpoints.keys(errand.endpoint, self.services.secrets)
@@ -123,7 +128,8 @@ class Courier:
         with outbound.connection(url, config.outbound, timeout_s=timeout_s, resolver=self.resolver) as client:
             client.request("POST", outbound.target(url), body, headers)
             with client.getresponse() as answer:
-                return answer.status  # what else it says is of no use, and might be without an end
+                retry_after = answer.getheader("Retry-After")
+                return answer.status, retry_after  # the body is of no use, and might be without an end
 
 
 def run(services: Services, stop: Flag) -> None:
@@ -134,9 +140,25 @@ def run(services: Services, stop: Flag) -> None:
         pool.shutdown(cancel_futures=True)
 
 
-def _judged(status: int) -> Outcome:
+def _judged(status: int, retry_after: str | None) -> Outcome:
     if 200 <= status < 300:
         return Outcome(status)
+    if (wait_s := _pause(retry_after)) is not None:
+        return Outcome(status, f"The endpoint answered {status} and asked to wait {wait_s:.0f} s.", wait_s)
     if 300 <= status < 400:
         return Outcome(status, f"The endpoint answered {status}; redirects are not followed, give its final url.")
     return Outcome(status, f"The endpoint answered {status}.")
+
+
+def _pause(retry_after: str | None) -> float | None:
+    """Seconds, of a number of them or a date (RFC 9110, 10.2.3), within a day; None for anything else."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isascii() and retry_after.strip().isdigit():
+        return min(float(retry_after), LONGEST_PAUSE_S)
+    try:
+        until = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    aware = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return min(max(0.0, (aware - db.now()).total_seconds()), LONGEST_PAUSE_S)

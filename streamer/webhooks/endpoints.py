@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from sqlalchemy import CursorResult, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, or_, select, update
 from sqlalchemy.orm import Session
 
 from streamer import ids, outbound, sealing
 from streamer.config import Outbound
 from streamer.db import database_now, now
 from streamer.errors import Conflict, Invalid, NotFound
+from streamer.events import outbox
+from streamer.events.tables import Event
 from streamer.events.types import EventType
 from streamer.keyring import Secrets
 from streamer.webhooks import signatures
@@ -67,7 +69,7 @@ def change(
     if description is not None:
         endpoint.description = description.strip()[:200]
     if enabled is True:
-        endpoint.disabled_at = endpoint.disabled_reason = endpoint.failing_since = None
+        endpoint.disabled_at = endpoint.disabled_reason = endpoint.failing_since = endpoint.quiet_until = None
     elif enabled is False and endpoint.disabled_at is None:
         disable(endpoint, BY_HAND)
 
@@ -96,15 +98,42 @@ def enabled(s: Session) -> Sequence[Endpoint]:
     return s.scalars(select(Endpoint).where(Endpoint.disabled_at.is_(None))).all()
 
 
-def wants(endpoint: Endpoint, kind: str) -> bool:
-    """Whether its filter lets this type pass."""
-    return ALL in endpoint.types or kind in endpoint.types
+def enabled_one(s: Session, endpoint_id: str) -> Endpoint:
+    """The row; Conflict while nothing is sent to it."""
+    endpoint = get(s, endpoint_id)
+    if endpoint.disabled_at is not None:
+        raise Conflict("The endpoint is disabled; enable it first.", code="endpoint_disabled")
+    return endpoint
+
+
+def wants(endpoint: Endpoint, event: Event) -> bool:
+    """Whether its filter lets this event pass. A test event is for one endpoint alone."""
+    if event.type == EventType.WEBHOOK_PING:
+        return event.subject_id == endpoint.id
+    return ALL in endpoint.types or event.type in endpoint.types
+
+
+def wanted(endpoint: Endpoint) -> Sequence[str]:
+    """The types its filter lets pass, test events aside; never empty."""
+    every = [kind for kind in EventType if kind != EventType.WEBHOOK_PING]
+    return every if ALL in endpoint.types else endpoint.types
+
+
+def ping(s: Session, endpoint_id: str) -> Event:
+    """A test event for this endpoint, whatever its filter says. Conflict while it is disabled."""
+    endpoint = enabled_one(s, endpoint_id)
+    return outbox.record(s, EventType.WEBHOOK_PING, endpoint.id, {"id": endpoint.id, "url": endpoint.url})
+
+
+def awake() -> tuple[ColumnElement[bool], ...]:
+    """Those that something may be sent to now: neither disabled nor asking for a pause."""
+    return Endpoint.disabled_at.is_(None), or_(Endpoint.quiet_until.is_(None), Endpoint.quiet_until < database_now())
 
 
 def hold(s: Session, endpoint_id: str, courier: str, lease_s: float) -> Endpoint | None:
-    """Be the only one who sends to it for `lease_s` seconds; None while another does, or when it is disabled or gone."""
+    """Be the only one who sends to it for `lease_s` seconds; None while another does, or when it is disabled, wants a pause or is gone."""
     free = or_(Endpoint.courier == courier, Endpoint.courier_until.is_(None), Endpoint.courier_until < database_now())
-    taken = update(Endpoint).where(Endpoint.id == endpoint_id, Endpoint.disabled_at.is_(None), free)
+    taken = update(Endpoint).where(Endpoint.id == endpoint_id, *awake(), free)
     result = s.execute(
         taken.values(courier=courier, courier_until=database_now(lease_s)).execution_options(synchronize_session=False)
     )

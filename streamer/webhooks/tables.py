@@ -23,7 +23,8 @@ class DeliveryState(StrEnum):
 class Endpoint(Base):
     """A customer's address. `types` are event types, `["*"]` all; secrets are sealed (`streamer.sealing`).
 
-    `failing_since` is the first failure since the last success. One courier at a time, `courier` until `courier_until`, sends to it.
+    `failing_since` is the first failure since the last success; until `quiet_until` it asked to be left alone. One courier at a time,
+    `courier` until `courier_until`, sends to it.
     """
 
     __tablename__ = "webhook_endpoints"
@@ -37,6 +38,7 @@ class Endpoint(Base):
     old_secret_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    quiet_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     disabled_reason: Mapped[str | None] = mapped_column(Code)
     courier: Mapped[str | None] = mapped_column(Id)
@@ -62,3 +64,17 @@ class Delivery(Base):
     status: Mapped[int | None] = mapped_column()
     error: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Attempt(Base):
+    """One POST of a delivery, which it goes with: `took_ms` until the answer or the fault."""
+
+    __tablename__ = "webhook_attempts"
+    __table_args__ = (Index("ix_webhook_attempts_delivery_id_id", "delivery_id", "id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    delivery_id: Mapped[str] = mapped_column(Id, ForeignKey(Delivery.id, ondelete="CASCADE"))
+    tried_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    took_ms: Mapped[int] = mapped_column()
+    status: Mapped[int | None] = mapped_column()
+    error: Mapped[str | None] = mapped_column(String(200))

@@ -26,6 +26,8 @@ ROUTES = [
     ("GET", "/events"), ("GET", "/webhook-endpoints"), ("POST", "/webhook-endpoints"), ("GET", "/webhook-endpoints/whe_1"),
     ("PATCH", "/webhook-endpoints/whe_1"), ("DELETE", "/webhook-endpoints/whe_1"), ("POST", "/webhook-endpoints/whe_1/rotate-secret"),
     ("GET", "/webhook-endpoints/whe_1/deliveries"), ("POST", "/webhook-endpoints/whe_1/deliveries/whd_1/resend"),
+    ("GET", "/webhook-endpoints/whe_1/deliveries/whd_1/attempts"), ("POST", "/webhook-endpoints/whe_1/ping"),
+    ("POST", "/webhook-endpoints/whe_1/replay"),
 ]  # fmt: skip
 
 
@@ -110,12 +112,33 @@ def test_a_delivery_is_seen_and_sent_again(site: Site, receiver: Receiver) -> No
     admin.patch(at, json={"enabled": True})
     assert admin.post(again).json()["state"] == "pending"
     Courier(site.services).serve(at.split("/")[2])
-    assert [one["state"] for one in admin.get(f"{at}/deliveries").json()["data"]] == ["delivered"] * 2
+    listed = admin.get(f"{at}/deliveries").json()["data"]
+    assert {one["state"] for one in listed} == {"delivered"}
+    assert {one["event_type"] for one in listed} == {"asset.created", "playback_id.created"}
+    tried = admin.get(f"{at}/deliveries/{dead['id']}/attempts").json()["data"]
+    assert [one["status"] for one in tried] == [410, 204] and all(one["took_ms"] >= 0 for one in tried)
     assert [one.document["type"] for one in receiver.received] == [
         "asset.created",
         "asset.created",
         "playback_id.created",
     ]
+
+
+def test_a_test_event_is_sent_and_the_past_is_replayed_since_a_number_or_a_time(site: Site, receiver: Receiver) -> None:
+    admin = site.as_("admin")
+    record(site.services, "a", "b")
+    relay.number_waiting(site.services)
+    at = f"/webhook-endpoints/{admin.post('/webhook-endpoints', json={'url': receiver.url}).json()['id']}"
+    assert admin.post(f"{at}/ping").json()["event_id"].startswith("evt_")
+    relay.number_waiting(site.services)
+    answer = admin.post(f"{at}/replay", json={"after": 1})
+    assert (answer.status_code, answer.json()) == (202, {"planned": 1, "next_after": None, "more": False})
+    assert admin.post(f"{at}/replay", json={"since": "2020-01-01T00:00:00Z"}).json()["planned"] == 2
+    assert admin.post(f"{at}/replay", json={"since": "2120-01-01T00:00:00Z"}).json()["planned"] == 0
+    for body in ({}, {"after": 1, "since": "2020-01-01T00:00:00Z"}, {"since": "2020-01-01"}, {"after": -1}):
+        assert admin.post(f"{at}/replay", json=body).status_code == 400, body
+    Courier(site.services).serve(at.split("/")[2])
+    assert sorted(one.document["type"] for one in receiver.received) == ["asset.updated"] * 2 + ["webhook.ping"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

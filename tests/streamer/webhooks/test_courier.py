@@ -1,17 +1,21 @@
 """What a customer's server sees: everything, in order, signed, for as long as it takes; and nothing where it must not go."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
 
+import pytest
 from sqlalchemy import select
 
 from streamer import db
 from streamer.config import Outbound, Webhooks
+from streamer.errors import Conflict
 from streamer.events import relay
 from streamer.services import Services
-from streamer.webhooks import deliveries, endpoints
+from streamer.webhooks import courier, deliveries, endpoints
 from streamer.webhooks.courier import Courier
 from streamer.webhooks.deliveries import Outcome
 from streamer.webhooks.tables import Delivery, Endpoint
@@ -132,6 +136,89 @@ def test_the_pauses_are_those_of_the_settings_and_add_up_to_three_days(services:
         assert planned <= pause <= planned * 1.1 + 0.001
     assert states(services) == ["dead"]
     assert 3 * 86_400 < sum(settings.retry_s) < 3.5 * 86_400
+
+
+def answering(status: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+
+    return answer
+
+
+def test_a_receiver_that_asks_for_a_pause_gets_it_for_everything(services: Services, receiver: Receiver) -> None:
+    endpoint_id, _ = subscribe(services, receiver.url)
+    receiver.answers = [answering(429, Retry_After="3600")]
+    happen(services, "a", "b")
+    assert send(services) == 1
+    (tried,) = [row for row in rows(services) if row.attempts]
+    assert tried.error == "The endpoint answered 429 and asked to wait 3600 s." and tried.tried_at is not None
+    assert 3599 < (tried.due_at - tried.tried_at).total_seconds() < 3601
+    time.sleep(0.06)
+    assert send(services) == 0, "the other one is due, and waits too"
+    with db.session(services) as s:
+        s.get_one(Endpoint, endpoint_id).quiet_until = db.now()
+    assert send(services) == 1 and receiver.sequences == [1, 2]
+    with db.session(services) as s:
+        deliveries.resend(s, endpoint_id, tried.id)
+    assert send(services) == 1 and states(services) == ["delivered"] * 2
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("120", 120), ("0", 0), ("999999999", 86_400), ("Fri, 31 Dec 1999 23:59:59 GMT", 0), ("soon", None), ("-5", None),
+     ("1e3", None), ("²", None), (None, None), (format_datetime(db.now() + timedelta(seconds=300)), 300)],
+)  # fmt: skip
+def test_a_pause_is_seconds_or_a_date_and_never_more_than_a_day(said: str | None, seconds: float | None) -> None:
+    found = courier._pause(said)
+    assert found == seconds or (found and seconds and abs(found - seconds) < 60)
+
+
+def test_each_attempt_is_remembered_with_what_it_came_to(services: Services, receiver: Receiver) -> None:
+    endpoint_id, _ = subscribe(services, receiver.url)
+    slow = answering(204)
+    receiver.answers = [500, lambda handler: (time.sleep(0.2), slow(handler))[1]]
+    happen(services, "a")
+    wait_for(lambda: send(services) and states(services) == ["delivered"])
+    (row,) = rows(services)
+    with db.reading(services) as s:
+        first, second = deliveries.attempts(s, [row.id])[row.id]
+    assert (first.status, first.error, second.status, second.error) == (500, "The endpoint answered 500.", 204, None)
+    assert second.took_ms >= 200 and first.tried_at < second.tried_at
+
+
+def test_a_test_event_goes_to_one_endpoint_whatever_it_listens_to(services: Services, receiver: Receiver) -> None:
+    tried, secret = subscribe(services, receiver.url, ["asset.deleted"])
+    other, _ = subscribe(services, receiver.url)
+    with db.session(services) as s:
+        endpoints.ping(s, tried)
+    relay.number_waiting(services)
+    assert send(services) == 1
+    (ping,) = receiver.received
+    assert (ping.document["type"], ping.document["subject_id"], verified(ping, secret)) == ("webhook.ping", tried, True)
+    with db.session(services) as s:
+        endpoints.change(s.get_one(Endpoint, other), services.config.outbound, enabled=False)
+    with pytest.raises(Conflict), db.session(services) as s:
+        endpoints.ping(s, other)
+
+
+def test_what_was_missed_is_replayed_and_what_was_sent_is_sent_again(services: Services, receiver: Receiver) -> None:
+    endpoint_id, _ = subscribe(services, receiver.url)
+    happen(services, "a", "b")
+    send(services)
+    with db.session(services) as s:
+        endpoints.change(s.get_one(Endpoint, endpoint_id), services.config.outbound, enabled=False)
+    happen(services, "c", "d")
+    with pytest.raises(Conflict), db.session(services) as s:
+        deliveries.replay(s, endpoint_id, 0)
+    with db.session(services) as s:
+        endpoints.change(s.get_one(Endpoint, endpoint_id), services.config.outbound, enabled=True)
+        assert deliveries.replay(s, endpoint_id, 1, limit=2) == (2, 3)
+        assert deliveries.replay(s, endpoint_id, 3, limit=2) == (1, None)
+    assert send(services) == 3 and receiver.sequences == [1, 2, 2, 3, 4]
+    assert states(services) == ["delivered"] * 4
 
 
 def test_days_without_success_disable_an_endpoint_and_say_why(services: Services, receiver: Receiver) -> None:
