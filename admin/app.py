@@ -5,7 +5,7 @@ Pages are Jinja templates over the design system; what moves on them talks to `/
 
 from starlette.routing import BaseRoute, Route
 
-from admin.views import films, keys, logins, people
+from admin.views import films, keys, logins, people, webhooks
 from admin.views.guard import action, page
 from streamer.services import Services
 
@@ -25,4 +25,14 @@ def create(services: Services) -> list[BaseRoute]:
         Route("/admin/api-keys", page(keys.show)),
         Route("/admin/api-keys", action(keys.make), methods=["POST"]),
         Route("/admin/api-keys/{id}/revoke", action(keys.revoke), methods=["POST"]),
+        Route("/admin/webhooks", page(webhooks.show)),
+        Route("/admin/webhooks", action(webhooks.make), methods=["POST"]),
+        Route("/admin/webhooks/{id}", page(webhooks.one)),
+        Route("/admin/webhooks/{id}", action(webhooks.change), methods=["POST"]),
+        Route("/admin/webhooks/{id}/enabled", action(webhooks.set_enabled), methods=["POST"]),
+        Route("/admin/webhooks/{id}/rotate", action(webhooks.rotate), methods=["POST"]),
+        Route("/admin/webhooks/{id}/ping", action(webhooks.ping), methods=["POST"]),
+        Route("/admin/webhooks/{id}/replay", action(webhooks.replay), methods=["POST"]),
+        Route("/admin/webhooks/{id}/delete", action(webhooks.delete), methods=["POST"]),
+        Route("/admin/webhooks/{id}/deliveries/{delivery_id}/resend", action(webhooks.resend), methods=["POST"]),
     ]

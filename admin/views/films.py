@@ -35,7 +35,7 @@ def upload(request: Request, who: Principal) -> Response:
 
 
 def asset(request: Request, who: Principal) -> Response:
-    """One film: playing it, its state, its links and facts."""
+    """One film: playing it, its state, its versions, its links and facts."""
     services: Services = request.app.state.services
     with db.reading(services) as s:
         row = assets.visible(s, request.path_params["id"], who)
@@ -51,4 +51,6 @@ def asset(request: Request, who: Principal) -> Response:
         publications=PUBLICATIONS,
         may_change=owns or who.can(Permission.ASSETS_WRITE),
         may_delete=owns or who.can(Permission.ASSETS_DELETE),
+        sees_versions=owns or who.can(Permission.ASSETS_LIST),
+        max_bytes=services.config.ingest.max_upload_bytes,
     )

@@ -25,6 +25,7 @@ class Viewer:
     csrf_token: str
     may_upload: bool
     may_see_people: bool
+    may_see_webhooks: bool
 
 
 def render(
@@ -44,6 +45,7 @@ def _viewer(who: Principal) -> Viewer:
         csrf_token=who.csrf_token or "",
         may_upload=who.can(Permission.UPLOADS_CREATE),
         may_see_people=who.can(Permission.USERS_READ),
+        may_see_webhooks=who.can(Permission.WEBHOOKS_READ),
     )
 
 

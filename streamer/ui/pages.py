@@ -22,6 +22,7 @@ def templates(folder: Path) -> Jinja2Templates:
     env.filters["bytes"] = human_bytes
     env.filters["clock"] = clock
     env.filters["day"] = day
+    env.filters["moment"] = moment
     return Jinja2Templates(env=env)
 
 
@@ -43,6 +44,11 @@ def clock(seconds: float | None) -> str:
     hours, rest = divmod(max(1, round(seconds)), 3600)  # half a second is not 0:00
     minutes, secs = divmod(rest, 60)
     return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
+
+
+def moment(when: datetime) -> str:
+    """A UTC time to the second, "22 Nov 2025, 14:03:09 UTC"; for what operators compare with logs."""
+    return f"{when.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC"
 
 
 def day(moment: datetime | None) -> str:

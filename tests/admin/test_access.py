@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.house import House, Visitor, until, visit
 
-ADMIN = ["/admin", "/admin/upload", "/admin/people", "/admin/api-keys"]
+ADMIN = ["/admin", "/admin/upload", "/admin/people", "/admin/api-keys", "/admin/webhooks"]
 OPEN = ["/", "/admin/sign-in"]
 
 FAULTS = """() => {
@@ -18,7 +18,7 @@ FAULTS = """() => {
   for (const e of document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a[href], summary')) if (shown(e) && !named(e)) say('no name', e);
   for (const e of document.querySelectorAll('img')) if (!e.hasAttribute('alt')) say('no alt', e);
   for (const e of document.querySelectorAll('progress')) if (!e.ariaLabel) say('no label', e);
-  for (const e of document.querySelectorAll('button, a.button, .tab, .icon-button, .menu-item, input:not([type=hidden], [type=radio], [type=file]), select')) {
+  for (const e of document.querySelectorAll('button, a.button, .tab, .icon-button, .menu-item, input:not([type=hidden], [type=radio], [type=checkbox], [type=file]), select')) {
     const box = e.getBoundingClientRect();
     if (shown(e) && !e.closest('media-controller') && box.height < 43.5) say(`only ${box.height} px high`, e);
   }

@@ -5,6 +5,7 @@ import HSDropdown from 'preline/plugins/dropdown-non-auto';
 import { asset } from './pages/asset.js';
 import { library } from './pages/library.js';
 import { upload } from './pages/upload.js';
+import { versions } from './pages/versions.js';
 import { copier, percent, theme, toasts } from './pages/parts.js';
 
 Alpine.data('theme', theme);
@@ -13,6 +14,7 @@ Alpine.data('copier', copier);
 Alpine.data('library', library);
 Alpine.data('upload', upload);
 Alpine.data('asset', asset);
+Alpine.data('versions', versions);
 Alpine.directive('percent', percent);
 Alpine.start();
 HSDropdown.autoInit();

@@ -1,4 +1,4 @@
-// Resumable uploads for the upload page: https://github.com/tus/tus-js-client, in a file of its own because no other page needs it.
+// Resumable uploads: https://github.com/tus/tus-js-client, in a file of its own because few pages need it.
 import { Upload, defaultOptions } from 'tus-js-client';
 
 window.TusUpload = Upload;

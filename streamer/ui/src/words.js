@@ -8,8 +8,10 @@ export const isWorking = (asset) => WORKING.has(asset.processing);
 
 export const tone = (asset) => TONES[asset.processing] ?? 'working';
 
+/** What is said of a film: of one that plays, its newest version is what is being made or failed. */
 export function stateWords(asset) {
-  if (isWorking(asset) && asset.playable) return 'Playable';
+  if (isWorking(asset) && asset.playable) return asset.stage === 'final' ? 'Updating' : 'Playable';
+  if (asset.playable && asset.processing !== 'ready') return `Update ${STATES[asset.processing]?.toLowerCase() ?? asset.processing}`;
   return STATES[asset.processing] ?? asset.processing;
 }
 

@@ -48,6 +48,12 @@ export function asset() {
       return this.film.working;
     },
 
+    /** Its versions changed below: what plays, or what is being made. */
+    async changed() {
+      if (await this.refresh()) watcher.wake();
+      else await this.readRenditions();
+    },
+
     async readRenditions() {
       const { data } = await call('GET', `/api/v1/assets/${this.id}/renditions`);
       this.renditions = data.map(renditionFace);

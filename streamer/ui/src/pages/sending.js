@@ -5,11 +5,11 @@ import { csrfToken } from '../api.js';
 const PAUSES_MS = [0, 1000, 3000, 5000, 10_000, 20_000, 30_000, 60_000, 120_000];
 const LOST = 'The connection was lost.';
 
-/** `on` are the transfer's events; a duplicate is not made a film but asked about. */
-export function transferOf(row, transfer, on) {
+/** `on` are the transfer's events; a duplicate is not made a film but asked about, unless `purpose` says something else. */
+export function transferOf(row, transfer, on, purpose = { policy: row.policy, on_duplicate: 'offer' }) {
   return new window.TusUpload(transfer.file, {
     endpoint: '/api/v1/tus',
-    metadata: { filename: row.name, filetype: transfer.file.type, policy: row.policy, on_duplicate: 'offer' },
+    metadata: { filename: row.name, filetype: transfer.file.type, ...purpose },
     headers: { 'x-csrf-token': csrfToken() },
     retryDelays: PAUSES_MS,
     removeFingerprintOnSuccess: true,

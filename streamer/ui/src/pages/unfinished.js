@@ -7,7 +7,8 @@ const WATCHERS = { private: 'Signed-in people only', public: 'Anyone with the li
 
 /** What the list shows. Entries of uploads that have ended are forgotten; those of somebody else who signs in here are left alone. */
 export async function unfinished() {
-  const begun = (await window.tusMemory.findAllUploads()).filter((one) => one.urlStorageKey.startsWith(OURS) && one.uploadUrl);
+  const ours = (one) => one.urlStorageKey.startsWith(OURS) && one.uploadUrl && !one.metadata?.asset_id; // a film's page looks after its own
+  const begun = (await window.tusMemory.findAllUploads()).filter(ours);
   const items = await Promise.all(begun.map(look));
   return items.filter(Boolean);
 }

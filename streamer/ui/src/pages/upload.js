@@ -137,7 +137,7 @@ export function upload() {
     async pickUp(row, transfer) {
       const taken = new Set([...transfers.values()].map((other) => other.tus?.url));
       const begun = await transfer.tus.findPreviousUploads();
-      const fits = (one) => !row.hasChosen || one.metadata.policy === row.policy;
+      const fits = (one) => !one.metadata.asset_id && (!row.hasChosen || one.metadata.policy === row.policy); // else it is a film's next version
       const found = begun.find((one) => fits(one) && !taken.has(one.uploadUrl));
       if (!found) return;
       transfer.tus.resumeFromPreviousUpload(found);
