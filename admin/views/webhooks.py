@@ -42,8 +42,9 @@ DONE = {
     "changed": "Saved.",
     "enabled": "The endpoint is enabled. What waited for it is sent now; what happened meanwhile can be replayed.",
     "disabled": "The endpoint is disabled. Nothing is sent to it.",
-    "pinged": "A test event was sent: the first delivery below.",
-    "waiting": "A test event is on its way. Look again in a moment.",
+    "arrived": "The test event arrived.",
+    "missed": "The test event did not arrive: the first delivery below says why.",
+    "waiting": "The test event is on its way. Look again in a moment.",
     "resent": "It is sent again now.",
     "replayed": "What was replayed is on its way, oldest first.",
 }
@@ -73,7 +74,7 @@ def make(request: Request, who: Principal, form: FormData) -> Response:
 def one(request: Request, who: Principal) -> Response:
     """An endpoint and what was sent to it."""
     logins.require(request, Permission.WEBHOOKS_READ)
-    return _page(request, who, request.path_params["id"], done=DONE.get(request.query_params.get("done", ""), ""))
+    return _page(request, who, request.path_params["id"], done=request.query_params.get("done", ""))
 
 
 def change(request: Request, who: Principal, form: FormData) -> Response:
@@ -110,9 +111,9 @@ def ping(request: Request, who: Principal, form: FormData) -> Response:
     except Conflict as refusal:
         return _page(request, who, endpoint_id, refusal=refusal)
     deadline = time.monotonic() + _PATIENCE_S
-    while not (tried := _was_tried(services, event.id)) and time.monotonic() < deadline:
+    while (came := _what_came_of(services, event.id)) == "waiting" and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
-    return _back(request, "pinged" if tried else "waiting")
+    return _back(request, came)
 
 
 def resend(request: Request, who: Principal, form: FormData) -> Response:
@@ -176,6 +177,12 @@ def _values(given: dict[str, Any]) -> dict[str, Any]:
     return {"url": given["url"].strip(), "description": given["description"], "types": types}
 
 
+def _faults(refusal: Problem | None) -> dict[str, str]:
+    """What is wrong with which field, as a sentence."""
+    errors = refusal.errors if refusal else ()
+    return {error["pointer"]: f"{error['detail'][:1].upper()}{error['detail'][1:]}." for error in errors}
+
+
 def _since(given: str) -> datetime:
     try:
         return datetime.fromisoformat(given).replace(tzinfo=UTC)
@@ -183,9 +190,12 @@ def _since(given: str) -> datetime:
         raise Invalid("Say since when, as a date and a time.") from None
 
 
-def _was_tried(services: Services, event_id: str) -> bool:
+def _what_came_of(services: Services, event_id: str) -> str:
     with db.reading(services) as s:
-        return s.scalar(select(Delivery.tried_at).where(Delivery.event_id == event_id)) is not None
+        tried = s.scalars(select(Delivery).where(Delivery.event_id == event_id, Delivery.tried_at.is_not(None))).first()
+    if tried is None:
+        return "waiting"
+    return "arrived" if tried.state == DeliveryState.DELIVERED else "missed"
 
 
 def _list(
@@ -205,7 +215,7 @@ def _list(
         types=TYPES,
         form=given or {"url": "", "description": "", "all": True, "types": []},
         problem=(refusal.detail or refusal.title) if refusal else "",
-        faults={fault["pointer"]: fault["detail"] for fault in refusal.errors} if refusal else {},
+        faults=_faults(refusal),
         may_change=who.can(Permission.WEBHOOKS_WRITE),
     )
 
@@ -249,8 +259,9 @@ def _page(
         overlaps=OVERLAPS,
         form=given or kept,
         secret=secret,
-        done=done,
+        done=DONE.get(done, ""),
+        missed=done == "missed",
         problem=(refusal.detail or refusal.title) if refusal else "",
-        faults={fault["pointer"]: fault["detail"] for fault in refusal.errors} if refusal else {},
+        faults=_faults(refusal),
         may_change=who.can(Permission.WEBHOOKS_WRITE),
     )
