@@ -24,7 +24,7 @@ def add(house: House, asset_id: str, name: str, **values: Any) -> str:
     with db.session(house.services) as s:
         made = versions.create(s, asset_id, versions.Source("sources/none/none", name, 1_500_000, "cd" * 32))
         if not values:
-            versions.publish(s, made.id, facts(f"{asset_id}/{made.id[4:]}"))
+            versions.publish(s, made.id, facts(f"{asset_id}/{made.id[4:]}", poster=False))
         for field, value in values.items():
             setattr(made, field, value)
         return made.id
@@ -43,7 +43,7 @@ def test_a_version_is_rolled_back_published_again_and_deleted(editor: Visitor, h
     editor.refusals_allowed = True  # these films have no files to play
     asset_id, first, _ = put_film(house, "Cut twice", "queued", source_name="first.mov")
     with db.session(house.services) as s:
-        versions.publish(s, first, facts(f"{asset_id}/one"))
+        versions.publish(s, first, facts(f"{asset_id}/one", poster=False))
     second = add(house, asset_id, "second.mov")
     add(
         house,
@@ -94,7 +94,7 @@ def test_another_file_is_sent_from_the_page_and_what_plays_goes_on_playing_until
     editor.refusals_allowed = True
     asset_id, first, _ = put_film(house, "Recut", "queued", source_name="first.mov")
     with db.session(house.services) as s:
-        versions.publish(s, first, facts(f"{asset_id}/one"))
+        versions.publish(s, first, facts(f"{asset_id}/one", poster=False))
     empty, poem = tmp_path / "empty.mp4", tmp_path / "poem.mp4"
     empty.touch()
     poem.write_text("no film at all\n" * 1000)
@@ -117,7 +117,7 @@ def test_versions_fit_their_page_and_their_buttons_say_whose_they_are(
     editor.refusals_allowed = True
     asset_id, first, _ = put_film(house, "Long names", "queued", source_name=LONG)
     with db.session(house.services) as s:
-        versions.publish(s, first, facts(f"{asset_id}/one"))
+        versions.publish(s, first, facts(f"{asset_id}/one", poster=False))
     add(
         house, asset_id, "b.mov", processing="encoding", options={"ladder": [{"short_side": 720, "max_kbps": 3000}] * 9}
     )
