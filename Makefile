@@ -37,7 +37,7 @@ demo: $(VENV)/.runtime ## Upload a film (FILM=path, else a sample) and serve it 
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests against real servers (TESTS=path, WORKERS=n)
-	@scripts/system-packages mariadb nginx chromium ffmpeg
+	@scripts/system-packages mariadb nginx chromium ffmpeg npm
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 .PHONY: lint
@@ -52,9 +52,10 @@ format: $(VENV)/.dev ## Format the code and sort imports
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.bench ## Measure delivery against nginx, transcoding and its start against ffmpeg, memory against the length of a film
-	@scripts/system-packages nginx wrk
+bench: $(VENV)/.bench ## Measure delivery against nginx, uploads against @tus/server, transcoding and its start against ffmpeg, memory
+	@scripts/system-packages nginx wrk npm
 	$(BIN)/python -m benchmarks.origin
+	$(BIN)/python -m benchmarks.upload
 	$(BIN)/python -m benchmarks.transcode
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.memory

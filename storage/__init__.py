@@ -1,5 +1,6 @@
 """Where bytes live: one small contract (`base`), three backends, and `open_store` to choose one by URL."""
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -10,6 +11,8 @@ from storage.base import (
     ObjectMissing,
     ObjectStore,
     OffsetMismatch,
+    PartsChanged,
+    PartStore,
     StorageDown,
     StorageError,
     StorageFull,
@@ -24,11 +27,14 @@ __all__ = [
     "ObjectMissing",
     "ObjectStore",
     "OffsetMismatch",
+    "PartStore",
+    "PartsChanged",
     "StorageDown",
     "StorageError",
     "StorageFull",
     "UploadBusy",
     "UploadStore",
+    "in_parts",
     "open_store",
 ]
 
@@ -51,6 +57,12 @@ def open_store(url: str, *, access_key: str | None = None, secret_key: str | Non
     if "://" in url:
         raise ValueError(f"no storage for {scheme}:// URLs; use a folder, file://, s3:// or memory:")
     return _open_folder(Path(url))
+
+
+def in_parts(store: ObjectStore) -> PartStore | None:
+    """The same store for objects that come in parts; None when it can't (only S3 can)."""
+    made: Callable[[], PartStore] | None = getattr(store, "in_parts", None)
+    return made() if made else None
 
 
 def _open_folder(root: Path) -> ObjectStore:

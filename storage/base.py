@@ -7,7 +7,7 @@ An object that is stored encoded says so in its name: `encoding="gzip"` goes wit
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,6 +56,12 @@ class UploadBusy(StorageError):
     """Somebody else is writing to this upload."""
 
     code = "upload_busy"
+
+
+class PartsChanged(StorageError):
+    """Parts of an object are not what they were when they were counted; it can't be made of them."""
+
+    code = "parts_changed"
 
 
 class StorageDown(StorageError):
@@ -133,10 +139,14 @@ class ObjectStore(Protocol):
 
 
 class UploadStore(Protocol):
-    """Files that grow on a local disk until they are whole. Each byte below a returned offset survives a power cut."""
+    """Files that grow until they are whole. Each byte below a returned offset survives a power cut, and where the bytes are
+    in a store that many machines share, the loss of the machine too."""
 
-    def create(self, id: str) -> None:
-        """Begin an empty upload; ObjectExists when the id is taken."""
+    def create(self, id: str, key: str | None = None) -> None:
+        """Begin an empty upload; ObjectExists when the id is taken.
+
+        `key` is where it will stand when it is whole, for stores that can save a copy by knowing it early.
+        """
         ...
 
     def append(self, id: str, offset: int, chunks: Iterable[bytes], *, whole: bool = False) -> int:
@@ -170,12 +180,72 @@ class UploadStore(Protocol):
         """The uploads there are, in any order."""
         ...
 
-    def finish(self, id: str) -> Path:
-        """The path of the whole file, which stays until `abort`."""
+    def finish(self, ids: Sequence[str], key: str) -> str | None:
+        """Make one object `key` of these uploads, one after another, all of them held by the caller. They stay until `abort`.
+
+        Their SHA-256 if the bytes passed by here anyway, None if they did not. Done again, it is the same object.
+        """
         ...
 
     def abort(self, id: str) -> None:
-        """Remove the file; fine when there is none."""
+        """Remove the upload; fine when there is none. What `finish` made stays."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an object that is not whole yet: its place, its size in bytes and the store's hash of it."""
+
+    number: int
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An object that somebody began to send in parts; `handle` is the store's name for that."""
+
+    key: str
+    handle: str
+    begun: datetime
+
+
+class PartStore(Protocol):
+    """Objects that come in parts over hours, also from people who only have a signed URL, and are there whole or not at all.
+
+    Numbers are 1 to 10,000 and may leave gaps. Every part but the last has at least 5 MiB.
+    """
+
+    def begin(self, key: str) -> str:
+        """The handle of a new object in parts."""
+        ...
+
+    def put_part(self, key: str, handle: str, number: int, data: bytes) -> Part:
+        """Store one part, replacing what had that number; ObjectMissing when the object is whole or given up."""
+        ...
+
+    def copy_part(self, key: str, handle: str, number: int, source: str, start: int, length: int) -> Part:
+        """The same with a range of an object that is in the store already, and never leaves it."""
+        ...
+
+    def presign_part(self, key: str, handle: str, number: int, size: int, *, ttl_s: int) -> str:
+        """A URL that takes exactly `size` bytes by PUT, for `ttl_s` seconds."""
+        ...
+
+    def parts(self, key: str, handle: str) -> list[Part]:
+        """What came so far, by number; ObjectMissing when the object is whole or given up."""
+        ...
+
+    def complete(self, key: str, handle: str, parts: Sequence[Part]) -> None:
+        """Make the object of exactly these parts. PartsChanged when one of them is not what it was, ObjectMissing as above."""
+        ...
+
+    def abandon(self, key: str, handle: str) -> None:
+        """Remove the parts of what is not whole yet; fine when there are none."""
+        ...
+
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """All that was begun below this prefix and is neither whole nor given up."""
         ...
 
 

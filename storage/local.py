@@ -6,6 +6,7 @@ in `@tmp`, a name no key can have, on the same filesystem. Two flushes per objec
 A disk keeps no headers, so the type comes from the suffix and the cache hint is forgotten.
 """
 
+import errno
 import os
 import shutil
 import sys
@@ -34,6 +35,7 @@ from storage.mimes import media_type
 
 _COPY_SIZE = 1 << 20
 _STALE_S = 24 * 3600
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)  # another disk, or one that knows no links
 # A folder can be pruned by a delete between our mkdir and our rename; each try needs another such delete to fail.
 _NAMING_TRIES = 5
 
@@ -116,6 +118,24 @@ class LocalStore:
     def path(self, key: str) -> Path:
         """Where the object's bytes are, for readers that can do better than a copy (pread, sendfile)."""
         return self.root / check_key(key)
+
+    def adopt(self, file: Path, key: str) -> None:
+        """Make an object of a file without copying a byte: both are names of it from now on, so it must not be written to again.
+
+        The file has been synced. A file on another disk is copied.
+        """
+        tmp = self._tmp / uuid.uuid4().hex
+        with disk_errors(key):
+            make_folder(self._tmp)
+            try:
+                os.link(file, tmp)
+                self._name(tmp, check_key(key), if_absent=False)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                self.put(key, file, type="")
+            finally:
+                tmp.unlink(missing_ok=True)
 
     @contextmanager
     def _open(self, key: str) -> Iterator[FileIO]:

@@ -36,6 +36,7 @@ from storage.base import (
 from storage.mimes import media_type
 from storage.multipart import PART_SIZE, parts_of, read_part, upload_parts
 from storage.s3errors import error_code, meaning, s3_errors
+from storage.s3parts import S3Parts
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -150,6 +151,10 @@ class S3Store:
         with s3_errors(key):
             at = {"Bucket": self._bucket, "Key": self._at(key)}
             return self._client.generate_presigned_url("get_object", Params=at, ExpiresIn=ttl_s)
+
+    def in_parts(self) -> S3Parts:
+        """The same bucket and prefix, for objects that come in parts."""
+        return S3Parts(self._client, self._bucket, self._prefix)
 
     def _write(
         self, key: str, body: BinaryIO, headers: dict[str, Any], condition: dict[str, Any]

@@ -1,5 +1,7 @@
 """Tables of the configuration that tell how films come in, and what a table is. See `streamer.config` for the rest."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -10,6 +12,10 @@ class Section(BaseModel):
 
 
 class Ingest(Section):
+    uploads: Literal["local", "storage"] = "local"
+    """Where uploads grow: local, on the disk of the machine that takes them, or storage, in S3, where any web machine goes on with them."""
+    part_url_s: int = Field(default=3600, ge=60)
+    """Seconds that a signed URL for a part of an upload can be used, with uploads = "storage"."""
     max_upload_bytes: int = Field(default=64 << 30, ge=1)
     """Largest file that is taken, in bytes."""
     min_free_bytes: int = Field(default=1 << 30, ge=0)

@@ -11,11 +11,13 @@ import redis
 import redis.asyncio
 from sqlalchemy import Engine
 
-from storage import ObjectStore, UploadStore, open_store
+from storage import ObjectStore, UploadStore, in_parts, open_store
+from storage.stored_uploads import StoredUploads
 from storage.uploads import LocalUploads
 from streamer import db, keyring, kv
-from streamer.config import Config
+from streamer.config import Config, ConfigError
 from streamer.keyring import Secrets
+from streamer.upload_ledger import SqlLedger
 
 
 def _no_poster(path: str) -> str | None:
@@ -46,15 +48,27 @@ def open_services(config: Config) -> Services:
     """Everything the configuration names; makes the data folder and the secrets when there are none."""
     make_data_folder(config)
     keys = (config.storage.access_key or None, config.storage.secret_key or None)
+    engine = db.create(config.database, config.database_url)
+    store = open_store(config.storage_url, access_key=keys[0], secret_key=keys[1])
     return Services(
         config=config,
         secrets=keyring.load(config),
-        engine=db.create(config.database, config.database_url),
+        engine=engine,
         kv=kv.open_async(config.redis, config.redis_url),
         kv_sync=kv.open_sync(config.redis, config.redis_url),
-        store=open_store(config.storage_url, access_key=keys[0], secret_key=keys[1]),
-        uploads=LocalUploads(config.uploads_dir),
+        store=store,
+        uploads=_uploads(config, engine, store),
     )
+
+
+def _uploads(config: Config, engine: Engine, store: ObjectStore) -> UploadStore:
+    if config.ingest.uploads == "local":
+        return LocalUploads(config.uploads_dir, store)
+    if (parts := in_parts(store)) is None:
+        raise ConfigError(
+            'ingest.uploads = "storage" needs S3: set storage.url to s3://…, or leave uploads on the disk.'
+        )
+    return StoredUploads(store, parts, SqlLedger(engine))
 
 
 def close_services(services: Services) -> None:

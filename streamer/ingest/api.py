@@ -1,7 +1,7 @@
 """Uploads over HTTP: the file is the body of one POST.
 
 `POST /uploads?filename=…&title=…&policy=private|public` answers 201 when the bytes are durable and the film is queued. It can't be resumed;
-what `tus` takes can. With `on_duplicate=offer` the answer is 202 when a film has the same bytes: the upload is held until `POST
+what `tus` and `multipart` take can. With `on_duplicate=offer` the answer is 202 when a film has the same bytes: the upload is held until `POST
 /uploads/{id}/keep` or `…/discard`. `POST /imports {url}` has the server fetch the file itself, by a job. Every upload, through whichever door it came, is read at `/uploads`.
 With `asset_id=…`, or sent to `/assets/{id}/versions`, the file becomes the next version of that film.
 """
@@ -28,6 +28,7 @@ from streamer.catalog.tables import Policy
 from streamer.catalog.versions_api import NewVersion
 from streamer.errors import Invalid, NotFound, Problem
 from streamer.ingest import documents, duplicates, held, imports, uploads
+from streamer.ingest.multipart import api as multipart
 from streamer.ingest.stream import UNLIMITED, linger, receiver
 from streamer.ingest.tables import OnDuplicate, Upload, UploadState
 from streamer.ingest.tus import api as tus
@@ -172,6 +173,7 @@ routes = [
     Route("/assets/{id}/versions", create_version, methods=["POST"], max_body_size=UNLIMITED),
     Route("/imports", create_import, methods=["POST"]),
     Route("/uploads", list_uploads),
+    *multipart.routes,
     Route("/uploads/{id}", read_upload),
     Route("/uploads/{id}/keep", keep_upload, methods=["POST"]),
     Route("/uploads/{id}/discard", discard_upload, methods=["POST"]),

@@ -17,8 +17,10 @@ from storage import ObjectMissing
 from streamer import db
 from streamer.catalog import names
 from streamer.catalog.tables import Policy
+from streamer.catalog.versions import Source
 from streamer.errors import Problem, StorageExhausted
-from streamer.ingest import faults, leftovers, remote, shares, sources, uploads
+from streamer.ingest import faults, leftovers, remote, shares, uploads
+from streamer.ingest.digests import of_object
 from streamer.ingest.remote import Broken, Changed, Remote, Seen
 from streamer.ingest.tables import Import, Upload, UploadState
 from streamer.ingest.uploads import Received, Wanted
@@ -199,9 +201,7 @@ def _enter(task: Task, upload_id: str) -> Received:
     services = task.services
     with db.reading(services) as s:
         upload = s.get_one(Upload, upload_id)
-    source = sources.put(
-        services.store, upload.source_key, upload.filename, [services.uploads.finish(upload_id)], _looking(task)
-    )
+    source = _source(task, upload)
     title = upload.title or names.title_of(upload.filename)
     what = Wanted(upload.filename, title, Policy(upload.policy or Policy.PRIVATE), source.size)
     made: list[Received] = []
@@ -209,6 +209,15 @@ def _enter(task: Task, upload_id: str) -> Received:
     queues.dispatch(services, made[-1].jobs)
     uploads.drop(services, upload_id)
     return made[-1]
+
+
+def _source(task: Task, upload: Upload) -> Source:
+    """Have the object made; its hash from that, unless the bytes passed by here."""
+    services, key, look = task.services, upload.source_key, _looking(task)
+    with services.uploads.hold(upload.id) as size:
+        look(0)
+        passed = services.uploads.finish([upload.id], key)
+    return Source(key, upload.filename, size, passed or of_object(services.store, key, look))
 
 
 def _looking(task: Task) -> Callable[[int], None]:

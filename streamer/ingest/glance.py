@@ -1,6 +1,6 @@
 """An early look at uploads: what the first bytes prove to be wrong is told while the rest still arrives, as the upload's `warning`.
 
-The bytes lie on the disk of the process that takes them, so it looks itself, by the packager's child process with little memory and time;
+Bytes that lie on the disk of the process that takes them it looks at itself, by the packager's child process with little memory and time;
 no codec is ever loaded here. Two at a time; when more wait, they go without: a warning is a courtesy.
 """
 
@@ -17,6 +17,7 @@ from packager import sandbox
 from packager.errors import PackagerError
 from packager.sandbox import Limits
 from storage import StorageError
+from storage.uploads import LocalUploads
 from streamer import db
 from streamer.ingest.tables import Upload, UploadState
 from streamer.services import Services
@@ -32,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 def passed(services: Services, upload: Upload, before: int, after: int) -> None:
     """So many bytes of the upload are here now: look at them, in the background, if a mark lies between."""
+    if not isinstance(services.uploads, LocalUploads):
+        return
     if not services.config.ingest.glance or not any(before < mark <= after for mark in MARKS):
         return
     if not _room().acquire(blocking=False):
@@ -49,8 +52,9 @@ def verdict(path: Path, size: int | None) -> dict[str, str] | None:
 
 
 def _look(services: Services, upload_id: str, size: int | None) -> None:
+    assert isinstance(services.uploads, LocalUploads)  # `passed` looked
     try:
-        told = verdict(services.uploads.finish(upload_id), size)
+        told = verdict(services.uploads.path(upload_id), size)
         if told is not None:
             _note(services, upload_id, told)
     except (PackagerError, StorageError, SQLAlchemyError, OSError) as error:

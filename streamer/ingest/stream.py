@@ -1,6 +1,6 @@
 """A request's body on its way to a thread that writes it: receiving and writing overlap, and memory stays flat.
 
-The event loop gathers pieces into batches of 1 MiB and hands them over; two may wait. A slow disk thus slows the sender,
+The event loop gathers pieces into batches of 1 MiB, joins them only if they are many, and hands them over; two batches may wait. A slow disk thus slows the sender,
 a slow sender costs a sleeping thread, and a sender that is silent for too long is let go. However the stream ends, what came is written.
 
 A sender that vanished without a word looks like a slow one. So the thread asks a few times a second whether it should let go (`asked`),
@@ -15,7 +15,7 @@ import queue
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TypeVar
 
@@ -32,7 +32,7 @@ UNLIMITED = 1 << 62
 """`max_body_size` of routes that take films: their endpoints hold the configured limit, with a sentence that names it."""
 
 _BATCH = 1 << 20
-_WAITING = 2
+_WAITING, _MOST_PIECES = 2, 8
 _LOOK_S, _SILENT_S = 0.1, 0.25
 _LINGER_S, _LINGER_BYTES = 2.0, 64 << 20
 _ADVICE = "Send the file again, or the rest of it if the upload can be resumed."
@@ -74,12 +74,22 @@ class Receiver:
         idle_s: float,
         asked: Asked = _nobody_asks,
     ) -> T:
-        """`write(batches)` in a thread, fed with `pieces`. Whatever ends the stream early is raised out of `batches` too."""
+        """`write(pieces)` in a thread, fed with `pieces`. Whatever ends the stream early is raised out of those too."""
+        with self._place():
+            return await _receive(_Arriving(pieces, idle_s), write, asked)
+
+    async def work(self, work: Callable[[], T]) -> T:
+        """Long work for an upload whose bytes are all there, in one of the threads that uploads have."""
+        with self._place():
+            return await asyncio.get_running_loop().run_in_executor(_writers(), work)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
         if self._active >= AT_ONCE:
             raise Unavailable("Too many uploads are running at the moment.", code="too_many_uploads", retry_after_s=30)
         self._active += 1
         try:
-            return await _receive(_Arriving(pieces, idle_s), write, asked)
+            yield
         finally:
             self._active -= 1
 
@@ -144,7 +154,7 @@ class _Arriving:
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(0)
 
-    async def batches(self) -> AsyncIterator[bytes]:
+    async def batches(self) -> AsyncIterator[list[bytes]]:
         gathered: list[bytes] = []
         size = 0
         end: Exception | None = None
@@ -153,12 +163,12 @@ class _Arriving:
                 gathered.append(piece)
                 size += len(piece)
                 if size >= _BATCH:
-                    yield b"".join(gathered)
+                    yield _few(gathered)
                     gathered, size = [], 0
         except (Problem, ClientDisconnect) as error:
             end = error
         if gathered:
-            yield b"".join(gathered)
+            yield _few(gathered)
         if end is not None:
             raise end
 
@@ -177,6 +187,11 @@ class _Arriving:
         return TooSlow(f"Nothing arrived for {self._idle_s:g} seconds, so the connection was ended. {_ADVICE}")
 
 
+def _few(pieces: list[bytes]) -> list[bytes]:
+    """Over a fast line pieces are large, and joining them costs more than handling each."""
+    return pieces if len(pieces) <= _MOST_PIECES else [b"".join(pieces)]
+
+
 class _Pipe:
     """From the event loop to one thread."""
 
@@ -184,10 +199,10 @@ class _Pipe:
         self._arriving, self._asked, self._looked = arriving, asked, time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(_WAITING)
-        self._queue: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[bytes] | BaseException | None] = queue.SimpleQueue()
         self._left = False
 
-    async def push(self, batch: bytes) -> bool:
+    async def push(self, batch: list[bytes]) -> bool:
         """Hand over a batch when there is room; False when nobody reads any more."""
         await self._room.acquire()
         if self._left:
@@ -206,10 +221,10 @@ class _Pipe:
         while (batch := self._next()) is not None:
             if isinstance(batch, BaseException):
                 raise ConnectionAbortedError("the upload ended early") from batch
-            yield batch
+            yield from batch
             self._loop.call_soon_threadsafe(self._room.release)
 
-    def _next(self) -> bytes | BaseException | None:
+    def _next(self) -> list[bytes] | BaseException | None:
         while True:
             if time.monotonic() - self._looked >= _LOOK_S:
                 self._look()

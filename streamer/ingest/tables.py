@@ -13,7 +13,7 @@ from streamer.db import Base, Code, Id, Json, UtcDateTime, exact
 
 
 class UploadState(StrEnum):
-    """`receiving` has bytes on a local disk, `held` waits in storage for a decision, `received` is an asset's source, `failed` has nothing left."""
+    """`receiving` has bytes in the upload store, `held` waits in storage for a decision, `received` is an asset's source, `failed` has nothing left."""
 
     RECEIVING = "receiving"
     HELD = "held"
@@ -67,7 +67,7 @@ class Upload(Base):
 
 class TusUpload(Base):
     """What a resumable upload has beyond `Upload`. `described` is the client's Upload-Metadata as it came; `parts` are the ids, with spaces
-    between, of the partial uploads that make this one."""
+    between, of the partial uploads that make this one. One with a `part_size`, in bytes, comes in parts by signed URL and not by tus."""
 
     __tablename__ = "tus_uploads"
 
@@ -77,6 +77,7 @@ class TusUpload(Base):
     described: Mapped[str | None] = mapped_column(Text)
     partial: Mapped[bool] = mapped_column(default=False)
     parts: Mapped[str | None] = mapped_column(Text)
+    part_size: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Import(Base):

@@ -1,4 +1,4 @@
-"""What a web process does by itself for the uploads on its machine: only it reaches their bytes, the scheduler may run elsewhere.
+"""What a web process does by itself for the uploads it reaches: those on its machine's disk, where the scheduler may not be, or in storage.
 
 When it starts, and now and then, it removes what died here and left bytes behind. It makes films of uploads whose bytes are all there and whose
 storage failed; pauses double while it still does. Any number of processes may do so: each upload's lock lets one of them.

@@ -1,6 +1,6 @@
 """Uploads, from the first byte to a queued film.
 
-Bytes grow on a local disk, durable before anything is answered, are put into storage as `sources/<asset>/<upload>`, and become an asset, its
+Bytes grow in the upload store, durable before anything is answered, are made the object `sources/<asset>/<upload>`, and become an asset, its
 version, a playback id and a transcode job in one transaction; if the client named a film, only a version of that and its job. Whatever goes
 wrong before that leaves nothing but a failed row; a process that died in the middle is cleaned up after by `leftovers`. File names are text,
 never paths.
@@ -115,7 +115,7 @@ def begin(services: Services, user_id: str, what: Wanted) -> Upload:
     """A row and an empty file. StorageExhausted when the disk would run full."""
     check_room(services, what.size or 0)
     upload = db.retrying(services, lambda s: add(s, user_id, what))
-    services.uploads.create(upload.id)
+    services.uploads.create(upload.id, upload.source_key)
     return upload
 
 
@@ -144,7 +144,7 @@ def add(s: Session, user_id: str, what: Wanted) -> Upload:
 
 
 def receive(services: Services, upload: Upload, batches: Iterator[bytes]) -> str:
-    """Write the batches to disk; the SHA-256 of all of them. Durable when it returns."""
+    """Write the batches down; the SHA-256 of all of them. Durable when it returns."""
     meter = _Meter(services, upload)
     services.uploads.append(upload.id, 0, meter.passing(batches))
     if meter.size == 0:
@@ -156,9 +156,9 @@ def receive(services: Services, upload: Upload, batches: Iterator[bytes]) -> str
 
 
 def complete(services: Services, upload: Upload, what: Wanted, sha256: str) -> Received:
-    """Put the file into storage and make it a film in the queue."""
-    path = services.uploads.finish(upload.id)
-    services.store.put(upload.source_key, path, type="application/octet-stream")
+    """Have the upload made an object, and a film in the queue."""
+    with services.uploads.hold(upload.id):
+        services.uploads.finish([upload.id], upload.source_key)
     source = versions.Source(upload.source_key, upload.filename, upload.received, sha256)
     done = db.retrying(services, lambda s: enter(s, services, upload, what, source))
     queues.dispatch(services, done.jobs)
@@ -280,7 +280,7 @@ def note_failed(
 
 
 def remove(services: Services, upload: Upload) -> None:
-    """What there is of its bytes, on this machine's disk and in storage."""
+    """What there is of its bytes, in the upload store and in storage."""
     services.uploads.abort(upload.id)
     services.store.delete(upload.source_key)
 
@@ -329,8 +329,10 @@ class _Meter:
 
 
 def check_room(services: Services, size: int, *, grows_here: bool = True) -> None:
-    """On a disk of our own the file is there twice for a moment: as an upload, if it `grows_here`, and as a source."""
-    copies = grows_here + services.config.storage_url.startswith("file:")
+    """Whether there is room on this disk for a file that `grows_here` as an upload or goes straight into a store that is here."""
+    if grows_here and services.config.ingest.uploads == "storage":
+        return
+    copies = grows_here or services.config.storage_url.startswith("file:")
     free = shutil.disk_usage(services.config.data.dir).free
     if free - copies * size < services.config.ingest.min_free_bytes:
         raise StorageExhausted(

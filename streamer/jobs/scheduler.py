@@ -27,6 +27,7 @@ ROLE = "scheduler"
 CHORES = (
     "streamer.ingest.leftovers:sweep",
     "streamer.ingest.held:sweep",
+    "streamer.ingest.litter:sweep",
     "streamer.catalog.deletion:resume",
     "streamer.events.outbox:purge",
 )

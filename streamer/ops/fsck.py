@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from storage import ObjectMissing
+from storage.stored_uploads import INCOMING
 from streamer import db, ids
 from streamer.catalog import assets, history, versions
 from streamer.catalog.tables import Asset, Processing, Version
@@ -201,12 +202,21 @@ def _strangers(services: Services, settled_s: float, progress: Callable[[str], N
         progress(f"folder {folder}")
         old = [info.key for info in group if info.modified.timestamp() <= border]
         asset_id = folder.removeprefix("sources/").split("/")[0]
-        if not ids.is_id(asset_id):
+        if folder.startswith(f"{INCOMING}/"):
+            with db.reading(services) as s:
+                growing = _is_growing(s, folder.removeprefix(f"{INCOMING}/"))
+            yield from (_orphan(services, key, "Its upload is over.") for key in old if not growing)
+        elif not ids.is_id(asset_id):
             yield from (Difference("stranger", key, "This is no object of ours; it is left alone.") for key in old)
         elif old:
             with db.reading(services) as s:
                 known = _sources(s, asset_id) if folder.startswith("sources/") else _folders(s, asset_id, folder, old)
             yield from (_orphan(services, key, "No film and no upload knows of it.") for key in old if key not in known)
+
+
+def _is_growing(s: Session, upload_id: str) -> bool:
+    upload = s.get(Upload, upload_id) if ids.is_id(upload_id) else None
+    return upload is not None and upload.state == UploadState.RECEIVING
 
 
 def _sources(s: Session, asset_id: str) -> set[str]:

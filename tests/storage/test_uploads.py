@@ -1,50 +1,78 @@
-"""Uploads grow on disk, and what is answered is durable."""
+"""Uploads grow, what is answered is durable, and whole ones become objects: the same on a disk and in S3."""
 
-import errno
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from storage import KeyRefused, ObjectExists, ObjectMissing, OffsetMismatch, StorageFull, UploadBusy, UploadStore
+from storage import (
+    KeyRefused,
+    ObjectExists,
+    ObjectMissing,
+    ObjectStore,
+    OffsetMismatch,
+    UploadBusy,
+    UploadStore,
+    in_parts,
+)
+from storage.ledger import MemoryLedger
+from storage.local import LocalStore
+from storage.stored_uploads import StoredUploads
 from storage.uploads import LocalUploads
-from tests.servers import ROOT
+from tests.storage.conftest import s3_store
+
+MIB = 1 << 20
+
+
+@pytest.fixture(params=["local", "s3"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "local":
+        return LocalStore(tmp_path / "objects")
+    return s3_store(request.getfixturevalue("seaweedfs"))
 
 
 @pytest.fixture
-def uploads(tmp_path: Path) -> LocalUploads:
-    store = LocalUploads(tmp_path / "uploads")
-    store.create("upl_1")
+def uploads(objects: ObjectStore, tmp_path: Path) -> UploadStore:
+    parts = in_parts(objects)
+    store = StoredUploads(objects, parts, MemoryLedger()) if parts else LocalUploads(tmp_path / "uploads", objects)
+    store.create("upl_1", "sources/ast_1/upl_1")
     return store
 
 
-def test_an_upload_grows_to_the_whole_file(uploads: UploadStore) -> None:
+def made(uploads: UploadStore, objects: ObjectStore, *ids: str) -> bytes:
+    """The bytes of the object that the uploads become."""
+    key = "sources/ast_1/upl_1"
+    with ExitStack() as held:
+        for id in ids:
+            held.enter_context(uploads.hold(id))
+        uploads.finish(ids, key)
+    return objects.read(key)
+
+
+def test_an_upload_grows_to_the_whole_file(uploads: UploadStore, objects: ObjectStore) -> None:
     assert uploads.size("upl_1") == 0
     assert uploads.append("upl_1", 0, [b"one ", b"two "]) == 8
     assert uploads.append("upl_1", 8, [b"three"]) == 13
     assert uploads.size("upl_1") == 13
-    assert uploads.finish("upl_1").read_bytes() == b"one two three"
+    assert made(uploads, objects, "upl_1") == b"one two three"
 
 
-def test_large_appends_keep_every_byte(uploads: UploadStore) -> None:
-    pieces = [bytes((n % 251,)) * 70_000 for n in range(60)]
-    assert uploads.append("upl_1", 0, pieces) == 60 * 70_000
-    assert uploads.finish("upl_1").read_bytes() == b"".join(pieces)
+def test_large_appends_keep_every_byte(uploads: UploadStore, objects: ObjectStore) -> None:
+    pieces = [bytes((n % 251,)) * 70_000 for n in range(300)]
+    assert uploads.append("upl_1", 0, pieces) == 300 * 70_000
+    assert made(uploads, objects, "upl_1") == b"".join(pieces)
 
 
-def test_an_append_elsewhere_than_the_end_changes_nothing(uploads: UploadStore) -> None:
+def test_an_append_elsewhere_than_the_end_changes_nothing(uploads: UploadStore, objects: ObjectStore) -> None:
     uploads.append("upl_1", 0, [b"12345"])
     for offset in (0, 4, 6):
         with pytest.raises(OffsetMismatch) as refused:
             uploads.append("upl_1", offset, [b"x"])
         assert refused.value.size == 5
-    assert uploads.finish("upl_1").read_bytes() == b"12345"
+    assert made(uploads, objects, "upl_1") == b"12345"
 
 
 def test_what_came_before_the_sender_broke_off_is_kept(uploads: UploadStore) -> None:
@@ -58,37 +86,7 @@ def test_what_came_before_the_sender_broke_off_is_kept(uploads: UploadStore) -> 
     assert uploads.append("upl_1", 4, [b" on"]) == 7
 
 
-def test_bytes_are_synced_before_the_offset_is_told(uploads: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[int] = []
-    real = os.fdatasync
-
-    def spy(handle: int) -> None:
-        real(handle)
-        synced.append(os.fstat(handle).st_size)
-
-    monkeypatch.setattr(os, "fdatasync", spy)
-    assert uploads.append("upl_1", 0, [b"12345"]) == 5
-    assert synced == [5]
-
-
-def test_a_full_disk_is_told_and_what_was_written_counts(uploads: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.write
-
-    def half_then_full(handle: int, data: bytes) -> int:
-        if os.fstat(handle).st_size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(handle, bytes(data[:3]))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", half_then_full)
-        with pytest.raises(StorageFull):
-            uploads.append("upl_1", 0, [b"12345"])
-    assert uploads.size("upl_1") == 3
-    assert uploads.append("upl_1", 3, [b"45"]) == 5
-    assert uploads.finish("upl_1").read_bytes() == b"12345"
-
-
-def test_of_two_appends_at_one_offset_one_is_refused(uploads: UploadStore) -> None:
+def test_of_two_appends_at_one_offset_one_is_refused(uploads: UploadStore, objects: ObjectStore) -> None:
     results: list[str] = []
     start = threading.Barrier(2)
 
@@ -105,10 +103,10 @@ def test_of_two_appends_at_one_offset_one_is_refused(uploads: UploadStore) -> No
     for thread in threads:
         thread.join()
     assert sorted(results) == ["refused at 4", "stored 4"]
-    assert uploads.finish("upl_1").read_bytes() in (b"aaaa", b"bbbb")
+    assert made(uploads, objects, "upl_1") in (b"aaaa", b"bbbb")
 
 
-def test_an_append_that_must_be_whole_keeps_all_or_nothing(uploads: UploadStore) -> None:
+def test_an_append_that_must_be_whole_keeps_all_or_nothing(uploads: UploadStore, objects: ObjectStore) -> None:
     def refused() -> Iterator[bytes]:
         yield b"x" * (3 << 20)
         raise ValueError("not what was announced")
@@ -118,29 +116,8 @@ def test_an_append_that_must_be_whole_keeps_all_or_nothing(uploads: UploadStore)
         uploads.append("upl_1", 5, refused(), whole=True)
     assert uploads.size("upl_1") == 5
     assert uploads.append("upl_1", 5, [b"67"], whole=True) == 7
-    assert uploads.finish("upl_1").read_bytes() == b"1234567"
+    assert made(uploads, objects, "upl_1") == b"1234567"
     assert list(uploads.ids()) == ["upl_1"]
-
-
-@pytest.mark.parametrize(("whole", "left"), [(False, 5 + (2 << 20)), (True, 5)])
-def test_a_writer_that_is_killed_leaves_no_lock_and_only_what_counts(
-    uploads: LocalUploads, whole: bool, left: int
-) -> None:
-    uploads.append("upl_1", 0, [b"12345"])
-    script = f"""if True:
-        import os, signal
-        from pathlib import Path
-        from storage.uploads import LocalUploads
-        def chunks():
-            yield b"x" * (2 << 20)
-            os.kill(os.getpid(), signal.SIGKILL)
-        LocalUploads(Path({str(uploads.root)!r})).append("upl_1", 5, chunks(), whole={whole})
-    """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT)
-    assert done.returncode == -signal.SIGKILL
-    assert list(uploads.ids()) == ["upl_1"]
-    assert uploads.size("upl_1") == left
-    assert uploads.append("upl_1", left, [b"on"]) == left + 2
 
 
 def test_nobody_writes_to_an_upload_that_somebody_holds(uploads: UploadStore) -> None:
@@ -179,18 +156,12 @@ def test_who_finds_an_upload_taken_asks_for_it_and_the_wish_ends_with_the_writer
     assert uploads.asked("upl_1", silent=False), "what is gone needs no more bytes"
 
 
-def test_a_wish_that_nobody_waits_for_any_more_stops_nobody(uploads: LocalUploads) -> None:
-    (uploads.root / "upl_1@hold").symlink_to("asked")  # its process was killed
-    assert uploads.append("upl_1", 0, (b"x" for _ in range(3) if not uploads.asked("upl_1", silent=True))) == 3
-    assert list(uploads.ids()) == ["upl_1"]
-
-
-def test_an_aborted_upload_is_gone(uploads: UploadStore) -> None:
-    path = uploads.finish("upl_1")
+def test_an_aborted_upload_is_gone(uploads: UploadStore, objects: ObjectStore) -> None:
+    uploads.append("upl_1", 0, [bytes(9 * MIB)])
     uploads.abort("upl_1")
     uploads.abort("upl_1")
-    assert not path.exists()
-    for use in (uploads.size, uploads.finish, lambda id: uploads.append(id, 0, [])):
+    assert list(uploads.ids()) == list(objects.list("")) == []
+    for use in (uploads.size, lambda id: uploads.append(id, 0, [])):
         with pytest.raises(ObjectMissing):
             use("upl_1")
 
@@ -202,6 +173,36 @@ def test_an_id_is_taken_once(uploads: UploadStore) -> None:
 
 @pytest.mark.parametrize("id", ["", "..", "a/b", "/etc/passwd", "a\0", "a b", "%2e%2e"])
 def test_ids_never_lead_elsewhere(uploads: UploadStore, id: str) -> None:
-    for use in (uploads.create, uploads.size, uploads.finish, uploads.abort):
+    for use in (uploads.create, uploads.size, uploads.abort):
         with pytest.raises(KeyRefused):
             use(id)
+
+
+def test_an_upload_of_many_small_pieces_keeps_their_order(uploads: UploadStore, objects: ObjectStore) -> None:
+    pieces = [bytes((n,)) * 700_001 for n in range(40)]
+    for n, piece in enumerate(pieces):
+        assert uploads.append("upl_1", n * 700_001, [piece]) == (n + 1) * 700_001
+    assert made(uploads, objects, "upl_1") == b"".join(pieces)
+
+
+@pytest.mark.parametrize("sizes", [(6 * MIB, 9 * MIB, 3), (7, 9 * MIB, 1)], ids=["large", "small"])
+def test_several_become_one_object(uploads: UploadStore, objects: ObjectStore, sizes: tuple[int, ...]) -> None:
+    parts = {f"upl_part{n}": bytes((n + 1,)) * size for n, size in enumerate(sizes)}
+    for id, data in parts.items():
+        uploads.create(id)
+        uploads.append(id, 0, [data])
+    assert made(uploads, objects, *parts) == b"".join(parts.values())
+    for id in parts:
+        uploads.abort(id)
+    assert [info.key for info in objects.list("")] == ["sources/ast_1/upl_1"]
+
+
+@pytest.mark.parametrize("size", [5, 17 * MIB], ids=["small", "large"])
+def test_who_finishes_again_gets_the_same_object_and_abort_leaves_it(
+    uploads: UploadStore, objects: ObjectStore, size: int
+) -> None:
+    uploads.append("upl_1", 0, [bytes(size)])
+    assert made(uploads, objects, "upl_1") == made(uploads, objects, "upl_1") == bytes(size)
+    assert uploads.size("upl_1") == size
+    uploads.abort("upl_1")
+    assert [info.size for info in objects.list("")] == [size]

@@ -128,7 +128,7 @@ async def _join(request: Request, services: Services, user_id: str, parts: tuple
 
 
 async def _head(request: Request, services: Services, user_id: str) -> Response:
-    found = await run_in_threadpool(rows.find, services, user_id, request.path_params["id"])
+    found = await run_in_threadpool(rows.by_tus, services, user_id, request.path_params["id"])
     found, offset = await run_in_threadpool(transfers.offset, services, found)
     size = found.upload.declared_size
     told = {
@@ -150,7 +150,7 @@ async def _patch(request: Request, services: Services, user_id: str) -> Response
     checksum = protocol.checksum(headers.get("upload-checksum"))
     declared = headers.get("upload-length")
     size = None if declared is None else protocol.number("Upload-Length", declared)
-    found = await run_in_threadpool(rows.find, services, user_id, request.path_params["id"])
+    found = await run_in_threadpool(rows.by_tus, services, user_id, request.path_params["id"])
     if size is not None:
         found = await run_in_threadpool(transfers.declare, services, found, size)
     transfers.check_writable(services, found, offset, _content_length(request))
@@ -161,7 +161,7 @@ async def _patch(request: Request, services: Services, user_id: str) -> Response
 
 
 async def _delete(request: Request, services: Services, user_id: str) -> Response:
-    found = await run_in_threadpool(rows.find, services, user_id, request.path_params["id"])
+    found = await run_in_threadpool(rows.by_tus, services, user_id, request.path_params["id"])
     await run_in_threadpool(transfers.terminate, services, found)
     return Response(status_code=204)
 

@@ -1,7 +1,7 @@
 """Films of resumable uploads whose bytes are all there: of one, or of parts that are joined.
 
 A film is made in the request that brought the last byte; if that fails, in the next one that asks or by a web process of this machine, which
-looks now and then (`settle`). It is made once: the row says which. A whole made of parts has no file: storage reads the parts one after another.
+looks now and then (`settle`). It is made once: the row says which. A whole made of parts has no bytes of its own: the upload store joins theirs.
 """
 
 from collections.abc import Sequence
@@ -11,19 +11,26 @@ import structlog
 from sqlalchemy import Select, delete, or_
 from sqlalchemy.orm import Session
 
-from storage import ObjectMissing, StorageError, UploadBusy
+from storage import ObjectMissing, PartsChanged, StorageError, UploadBusy
 from streamer import db
 from streamer.catalog.again import FilmGone
 from streamer.catalog.tables import Policy
 from streamer.catalog.versions import Source
 from streamer.errors import Conflict, Gone, Invalid, Problem
-from streamer.ingest import sources, uploads
+from streamer.ingest import uploads
+from streamer.ingest.digests import digests, of_object
 from streamer.ingest.tables import TusUpload, Upload, UploadState
 from streamer.ingest.tus import rows
 from streamer.ingest.tus.rows import Opening, Resumable
 from streamer.ingest.uploads import Wanted
 from streamer.jobs import queues
 from streamer.services import Services
+
+_CHANGED = {
+    "code": "parts_changed",
+    "title": "The upload was changed",
+    "detail": "Its bytes are not those that were counted when it was complete. Send the file again.",
+}
 
 log = structlog.get_logger(__name__)
 
@@ -60,8 +67,7 @@ def complete(services: Services, found: Resumable) -> Resumable:
                 return now  # whoever held it before us made the film
             if sum(sizes) != found.upload.declared_size:
                 raise rows.lost()
-            paths = [services.uploads.finish(part) for part in parts]
-            source = sources.put(services.store, found.upload.source_key, found.upload.filename, paths)
+            source = _put(services, found.upload, parts)
             done = db.retrying(services, lambda s: _enter(s, services, found, what, source, parts))
             uploads.drop(services, *parts)
     except (ObjectMissing, Conflict):
@@ -69,6 +75,9 @@ def complete(services: Services, found: Resumable) -> Resumable:
     except FilmGone as gone:
         uploads.give_up(services, found.upload, {"code": gone.code, "title": gone.title, "detail": gone.detail})
         raise
+    except PartsChanged as error:
+        uploads.give_up(services, found.upload, _CHANGED)
+        raise Conflict(_CHANGED["detail"], code=_CHANGED["code"]) from error
     queues.dispatch(services, done.jobs)
     return Resumable(done.upload, found.tus)
 
@@ -112,6 +121,14 @@ def _size_of_part(part: Resumable) -> int:
     if part.upload.declared_size is None or part.upload.received != part.upload.declared_size:
         raise Conflict(f"The part {part.id} is not finished yet.", code="part_unfinished")
     return part.upload.declared_size
+
+
+def _put(services: Services, upload: Upload, parts: Sequence[str]) -> Source:
+    """Have the object made; its hash from whoever saw all of the bytes, else by reading it."""
+    size, key = upload.declared_size or 0, upload.source_key
+    passed = services.uploads.finish(parts, key)
+    known = digests().whole(parts[0], size) if len(parts) == 1 else None
+    return Source(key, upload.filename, size, passed or known or of_object(services.store, key))
 
 
 def _enter(

@@ -23,6 +23,7 @@ class Opening:
     what: Wanted
     described: str | None
     concat: Concat | None
+    part_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,14 @@ def find(services: Services, user_id: str, upload_id: str) -> Resumable:
     return found
 
 
+def by_tus(services: Services, user_id: str, upload_id: str) -> Resumable:
+    """The same, if its bytes come by tus; else NotFound."""
+    found = find(services, user_id, upload_id)
+    if found.tus.part_size is not None:
+        raise NotFound("This upload comes in parts, not by tus.")
+    return found
+
+
 def received(services: Services, found: Resumable) -> Resumable:
     """An upload whose file has just gone, as the film that somebody made of it; else Gone or, without a reason, NotFound."""
     now = find(services, found.upload.user_id, found.id)
@@ -84,6 +93,7 @@ def insert(s: Session, services: Services, user_id: str, opening: Opening) -> Re
         described=opening.described,
         partial=concat is not None and concat.is_partial,
         parts=" ".join(concat.parts) if concat is not None and concat.parts else None,
+        part_size=opening.part_size,
     )
     s.add(tus)
     s.flush()

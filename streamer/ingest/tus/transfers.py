@@ -1,7 +1,7 @@
 """Resumable uploads: what a request does with the bytes of one. Says nothing in HTTP; `api` does.
 
-How far an upload has come is the size of its file, which is durable before anybody is told; the row only follows. One request at a time
-writes: the file's lock says so in every process of the machine. A HEAD is how a client comes back, so it makes the writer let go, and a
+How far an upload has come says the upload store, durable before anybody is told; the row only follows. One request at a time
+writes: the store's lock says so in every process that reaches it. A HEAD is how a client comes back, so it makes the writer let go, and a
 PATCH does if nothing comes to the writer: of two clients that both send, the first goes on. Whose upload it is was checked before.
 """
 
@@ -15,6 +15,7 @@ from storage import ObjectMissing, OffsetMismatch, StorageDown, StorageFull, Upl
 from streamer import db
 from streamer.errors import Conflict, Forbidden, Gone, Invalid, TooLarge
 from streamer.ingest import glance, held, uploads
+from streamer.ingest.digests import digests, passing
 from streamer.ingest.tables import Upload, UploadState
 from streamer.ingest.tus import films, rows
 from streamer.ingest.tus.protocol import Checksum
@@ -41,7 +42,7 @@ def create(services: Services, user_id: str, opening: Opening) -> Resumable:
     """A new, empty upload, if the user may have another one of this size."""
     uploads.check_room(services, opening.what.size or 0)
     made = db.retrying(services, lambda s: rows.insert(s, services, user_id, opening))
-    services.uploads.create(made.id)
+    services.uploads.create(made.id, None if made.tus.partial else made.upload.source_key)
     return made
 
 
@@ -84,19 +85,21 @@ def append(
     services: Services, found: Resumable, offset: int, batches: Iterator[bytes], checksum: Checksum | None
 ) -> int:
     """Add the batches at `offset`; the new offset, durable. Brings the film about when it was the last byte."""
-    watch = _Watch(services, found, offset)
-    arriving = watch.passing(batches)
+    watch, value = _Watch(services, found, offset), digests().begin(found.id, offset)
+    arriving = passing(watch.passing(batches), value)
     try:
         checked = checksum.passing(arriving) if checksum else arriving
         size = services.uploads.append(found.id, offset, checked, whole=checksum is not None)
     except ConnectionAbortedError:
         if checksum is None:  # else nothing of it was kept
+            digests().keep(found.id, watch.size, value)
             watch.broken_off()
         raise
     except OffsetMismatch as error:
         raise WrongOffset(error.size) from error
     except ObjectMissing as error:
         raise WrongOffset(rows.received(services, found).upload.received) from error
+    digests().keep(found.id, size, value)
     if not db.retrying(services, lambda s: uploads.note(s, found.id, received=size)):
         rows.find(services, found.upload.user_id, found.id)  # Gone, unless another request made the film of it
     if size == found.upload.declared_size and not found.tus.partial:

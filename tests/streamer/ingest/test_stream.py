@@ -25,9 +25,10 @@ async def pieces(count: int, size: int = 65_536) -> AsyncIterator[bytes]:
 
 
 async def test_what_is_sent_arrives_in_order_in_large_batches() -> None:
-    batches: list[bytes] = await Receiver().receive(pieces(40), lambda arriving: list(arriving), 5)
-    assert b"".join(batches) == b"".join([piece async for piece in pieces(40)])
-    assert [len(batch) for batch in batches] == [MIB, MIB, 40 * 65_536 - 2 * MIB]
+    batches: list[bytes] = await Receiver().receive(pieces(44), lambda arriving: list(arriving), 5)
+    assert b"".join(batches) == b"".join([piece async for piece in pieces(44)])
+    assert [len(batch) for batch in batches] == [MIB, MIB, 44 * 65_536 - 2 * MIB]
+    assert len(await Receiver().receive(pieces(8, MIB // 4), list, 5)) == 8, "large pieces are not copied together"
 
 
 async def test_an_error_of_the_writer_reaches_the_sender_at_once() -> None:

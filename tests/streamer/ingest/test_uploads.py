@@ -117,6 +117,12 @@ def test_a_form_is_not_a_film(site: Site) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "form_body")
 
 
+def test_signed_parts_are_not_to_be_had_where_uploads_grow_on_a_disk(site: Site) -> None:
+    answer = site.as_("editor").post("/uploads/multipart", json={"filename": "a.mp4", "size": 5})
+    assert (answer.status_code, answer.json()["code"]) == (501, "multipart_unavailable")
+    assert "/api/v1/tus" in answer.json()["detail"]
+
+
 def test_who_may_not_upload_is_refused(site: Site) -> None:
     answer = site.as_("viewer").post("/uploads?filename=a.mp4", content=b"bytes")
     assert answer.status_code == 403
@@ -197,18 +203,18 @@ class TestWithoutRoom:
 
 
 def test_a_disk_that_fills_up_in_the_middle_is_507(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, written = os.write, [0]
+    real, written = os.writev, [0]
 
-    def full(handle: int, data: bytes) -> int:
-        if len(data) > 100_000 and (written := _add(len(data))) > 2_000_000:
+    def full(handle: int, pieces: list[bytes]) -> int:
+        if (written := _add(sum(map(len, pieces)))) > 2_000_000:
             raise OSError(28, f"No space left on device after {written}")
-        return real(handle, data)
+        return real(handle, pieces)
 
     def _add(size: int) -> int:
         written[0] += size
         return written[0]
 
-    monkeypatch.setattr("storage.uploads.os.write", full)
+    monkeypatch.setattr("storage.uploads.os.writev", full)
     answer = post(site, FILM)
     monkeypatch.undo()
     assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
@@ -220,7 +226,7 @@ def test_storage_that_is_away_is_503_and_nothing_kept(site: Site, monkeypatch: p
     def down(*args: Any, **options: Any) -> None:
         raise StorageDown("no answer")
 
-    monkeypatch.setattr("storage.local.LocalStore.put", down)
+    monkeypatch.setattr("storage.local.LocalStore.adopt", down)
     answer = post(site, FILM)
     assert answer.status_code == 503 and answer.headers["retry-after"]
     nothing_is_left(site.services)

@@ -12,7 +12,7 @@ from storage import StorageDown
 from storage.local import LocalStore
 from streamer import db
 from streamer.catalog.tables import Asset
-from streamer.ingest import sources
+from streamer.ingest.tus import films
 from streamer.jobs.tables import Job
 from streamer.services import Services
 from tests.streamer.ingest.tus.client import Tus
@@ -54,7 +54,7 @@ class TestTheEnd:
     ) -> None:
         path = tus.new(len(FILM))
         with monkeypatch.context() as patch:
-            patch.setattr("storage.local.LocalStore.put", _down)
+            patch.setattr("storage.local.LocalStore.adopt", _down)
             assert [tus.patch(path, 0, FILM).status_code, tus.head(path).status_code] == [503, 200]
         assert tus.offset(path) == len(FILM)
         assert tus.upload(path)["sha256"] == SHA256
@@ -64,7 +64,7 @@ class TestTheEnd:
         self, site: Site, tus: Tus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         tries: list[float] = []
-        real = LocalStore.put
+        real = LocalStore.adopt
 
         def down_at_first(*args: Any, **options: Any) -> Any:
             tries.append(time.monotonic())
@@ -72,7 +72,7 @@ class TestTheEnd:
                 raise StorageDown("no answer")
             return real(*args, **options)
 
-        monkeypatch.setattr("storage.local.LocalStore.put", down_at_first)
+        monkeypatch.setattr("storage.local.LocalStore.adopt", down_at_first)
         path = tus.new(len(FILM))
         assert tus.patch(path, 0, FILM).status_code == 503
         wait_for(lambda: tus.upload(path)["sha256"] == SHA256)
@@ -86,7 +86,7 @@ class TestTheEnd:
     ) -> None:
         path = tus.new(len(FILM))
         with monkeypatch.context() as patch:
-            patch.setattr("storage.local.LocalStore.put", _down)
+            patch.setattr("storage.local.LocalStore.adopt", _down)
             assert tus.patch(path, 0, FILM).status_code == 503
         assert tus.patch(path, len(FILM), b"").status_code == 204
         assert tus.upload(path)["sha256"] == SHA256
@@ -116,13 +116,13 @@ class TestTheEnd:
     ) -> None:
         path = tus.new(len(FILM))
         offsets: list[int] = []
-        real = sources.put
+        real = films._put
 
         def asked(*args: Any) -> Any:
             offsets.append(tus.offset(path))
             return real(*args)
 
-        monkeypatch.setattr(sources, "put", asked)
+        monkeypatch.setattr(films, "_put", asked)
         assert tus.patch(path, 0, FILM).status_code == 204
         assert (offsets, count(site.services, Asset)) == ([len(FILM)], 1)
 
@@ -130,14 +130,14 @@ class TestTheEnd:
         self, site: Site, tus: Tus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tus.new(len(FILM))
-        real = sources.put
+        real = films._put
 
         def ended(*args: Any) -> Any:
             done = real(*args)
             assert tus.ask("DELETE", path).status_code == 204
             return done
 
-        monkeypatch.setattr(sources, "put", ended)
+        monkeypatch.setattr(films, "_put", ended)
         assert tus.patch(path, 0, FILM).status_code == 410
         assert count(site.services, Asset) == 0
         assert (list(site.services.store.list("sources/")), files(site)) == ([], [])

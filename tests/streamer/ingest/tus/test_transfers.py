@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from streamer import db
 from streamer.catalog.tables import Asset
 from streamer.config import Config
-from streamer.ingest import leftovers
+from streamer.ingest import leftovers, uploads
 from streamer.ingest.tables import Upload
 from streamer.ingest.tus import films
 from streamer.jobs.tables import Job
@@ -116,6 +116,24 @@ class TestOnBothDatabases:
         wait_for(lambda: tus.upload(whole)["sha256"] == hashlib.sha256(b"nine byte").hexdigest())
         assert films.settle(site.services) == (0, 0)
         assert (count(site.services, Asset), files(site)) == (2, [])
+
+    @SQLITE
+    def test_an_upload_that_is_finished_while_expiry_looks_at_it_is_not_touched(
+        self, site: Site, tus: Tus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, real = tus.new(len(FILM)), uploads.give_up
+        tus.patch(path, 0, FILM[:5])
+        grow_old(site)
+
+        def late(*args: Any) -> bool:
+            assert tus.patch(path, 5, FILM[5:]).status_code == 204
+            return real(*args)
+
+        monkeypatch.setattr(uploads, "give_up", late)
+        assert leftovers.sweep(site.services) == 1
+        upload = tus.upload(path)
+        assert (upload["state"], upload["sha256"]) == ("received", SHA256)
+        assert site.services.store.read(f"sources/{upload['asset_id']}/{upload['id']}") == FILM
 
     def test_a_user_has_only_so_many_unfinished_uploads_and_bytes(self, site: Site, tus: Tus) -> None:
         answers: list[tuple[int, str]] = []
@@ -303,16 +321,16 @@ class TestBytes:
     def test_a_disk_that_fills_up_keeps_what_fits_and_takes_the_rest_when_there_is_room(
         self, tus: Tus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = os.write
+        real = os.writev
 
-        def full(handle: int, data: bytes) -> int:
-            if len(data) > 100_000 and os.fstat(handle).st_size >= 1 << 20:
+        def full(handle: int, pieces: list[bytes]) -> int:
+            if os.fstat(handle).st_size >= 1 << 20:
                 raise OSError(28, "No space left on device")
-            return real(handle, data)
+            return real(handle, pieces)
 
         path = tus.new(len(FILM))
         with monkeypatch.context() as patch:
-            patch.setattr("storage.uploads.os.write", full)
+            patch.setattr("storage.uploads.os.writev", full)
             answer = tus.patch(path, 0, FILM)
         assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
         offset = tus.offset(path)

@@ -1,0 +1,111 @@
+"""Uploads whose parts go straight from the browser to object storage.
+
+POST   /uploads/multipart                  {filename, size, title?, policy?}    201 {upload, part_size, part_count}
+POST   /uploads/multipart/upl_…/parts      {numbers: [1, 2, …]}                 200 {data: [{number, size, url}], expires_in_s}
+GET    /uploads/multipart/upl_…/parts      what came so far, to go on with      200 {data: [{number, size, etag}], …}
+POST   /uploads/multipart/upl_…/complete   it becomes a film                    200 {upload}
+DELETE /uploads/multipart/upl_…                                                 204
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from streamer import db, http
+from streamer.accounts import logins
+from streamer.accounts.roles import Permission
+from streamer.catalog.tables import Policy
+from streamer.ingest import documents, uploads
+from streamer.ingest.multipart import transfers
+from streamer.ingest.stream import receiver
+from streamer.ingest.tus.rows import Resumable
+from streamer.ingest.tus.transfers import terminate
+from streamer.services import Services
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewUpload(_Body):
+    filename: str
+    size: int = Field(ge=0)
+    title: str | None = None
+    policy: str = Policy.PRIVATE
+
+
+class Wish(_Body):
+    numbers: list[int]
+
+
+def create_upload(request: Request) -> Response:
+    services, user_id = _who(request)
+    body = http.read(request, NewUpload)
+    policy = uploads.policy(body.policy)
+    what = uploads.wanted(body.filename, body.title, policy, body.size, services.config.ingest)
+    made = transfers.create(services, user_id, what)
+    headers = {"Location": f"/api/v1/uploads/{made.id}"}
+    return JSONResponse({"upload": _document(services, made), **_shape(made)}, 201, headers)
+
+
+def sign_parts(request: Request) -> Response:
+    services, found = _found(request)
+    signed = transfers.sign(services, found, http.read(request, Wish).numbers)
+    data = [asdict(part) for part in signed]
+    return JSONResponse({"data": data, "expires_in_s": services.config.ingest.part_url_s}, headers=_PRIVATE)
+
+
+def list_parts(request: Request) -> Response:
+    services, found = _found(request)
+    data = [asdict(part) for part in transfers.sent(services, found)]
+    return JSONResponse({"data": data, **_shape(found)}, headers=_PRIVATE)
+
+
+async def complete_upload(request: Request) -> Response:
+    """In one of the threads that uploads have: a large film takes a while to be copied and hashed."""
+    services, found = await run_in_threadpool(_found, request)
+    made = await receiver().work(lambda: transfers.complete(services, found))
+    told = await run_in_threadpool(_document, services, made)
+    film = made.upload.asset_id  # None while it is held back as a duplicate
+    return JSONResponse({"upload": told}, headers={"Location": f"/api/v1/assets/{film}"} if film else None)
+
+
+def delete_upload(request: Request) -> Response:
+    terminate(*_found(request))
+    return Response(status_code=204)
+
+
+def _document(services: Services, found: Resumable) -> dict[str, Any]:
+    with db.reading(services) as s:
+        return documents.upload(services, s, found.upload)
+
+
+def _shape(found: Resumable) -> dict[str, Any]:
+    return {"part_size": found.tus.part_size, "part_count": transfers.part_count(found)}
+
+
+def _found(request: Request) -> tuple[Services, Resumable]:
+    services, user_id = _who(request)
+    return services, transfers.find(services, user_id, request.path_params["id"])
+
+
+def _who(request: Request) -> tuple[Services, str]:
+    who = logins.require(request, Permission.UPLOADS_CREATE)
+    services: Services = request.app.state.services
+    return services, who.user_id
+
+
+_PRIVATE = {"Cache-Control": "no-store"}
+
+routes = [
+    Route("/uploads/multipart", create_upload, methods=["POST"]),
+    Route("/uploads/multipart/{id}", delete_upload, methods=["DELETE"]),
+    Route("/uploads/multipart/{id}/parts", sign_parts, methods=["POST"]),
+    Route("/uploads/multipart/{id}/parts", list_parts),
+    Route("/uploads/multipart/{id}/complete", complete_upload, methods=["POST"]),
+]
