@@ -12,16 +12,15 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
 from packager import plan as planning
-from packager import renditions, reuse, sandbox, tonemap, workload
-from packager.attempt import IMMUTABLE, Attempt, Place, finished_chunks, sweep
+from packager import renditions, reuse, sandbox, steps, tonemap, workload
+from packager.attempt import IMMUTABLE, Place, finished_chunks, sweep
 from packager.errors import Cancelled, EncodeFailed, PackagerError, SourceRefused
 from packager.facts import SourceFacts
 from packager.index import ChunkIndex
@@ -31,13 +30,14 @@ from packager.plan import Options, Plan
 from packager.publish import Package, publish
 from packager.sandbox import LIMITS, Limits
 from packager.stages import Published, Stages
-from packager.timeline import Chunk
+from packager.steps import Crew, Maker, Step
 from storage.base import ObjectExists, ObjectStore
 
 PROBE_LIMITS = sandbox.Limits(memory_bytes=2 << 30, cpu_s=1800)
 DEFAULTS = Options()
 HASH_BLOCK = 4 << 20
 UNCAUGHT = 2.0  # seconds of film per second: slower than this, all rungs together are caught up by a viewer (see timeline.chunks)
+LOOK_S = 1.0  # between two looks at what others finished
 WATCHED_S = 0.5  # between two looks at whether anybody watches
 CORES = len(os.sched_getaffinity(0))
 FACTS: TypeAdapter[SourceFacts] = TypeAdapter(SourceFacts)
@@ -53,6 +53,7 @@ class Orders:
     watched: Callable[[], bool]
     limits: Limits
     packages: Sequence[str]
+    crew: Crew | None
 
 
 def probe(source: Path, *, cancelled: Callable[[], bool] = lambda: False) -> SourceFacts:
@@ -91,18 +92,20 @@ def encode(
     limits: Limits = LIMITS,
     source_sha256: str | None = None,
     packages: Sequence[str] = (),
+    crew: Crew | None = None,
 ) -> Package:
     """Make a film's HLS package under `prefix` (or under what `prefix` answers to the version hash) and describe it.
 
     Raises SourceRefused (final), EncodeFailed (worth another attempt), Cancelled, a plain PackagerError if `prefix` holds another plan's package,
     or storage's errors. Blocking; one child process at a time works on the picture and one on the sound. `published` is told, from the thread that
     made it so, of each stage that can be watched; `watched` answers whether anybody does: another child then runs ahead with what they need.
-    Renditions that come out the same as in one of the `packages` (prefixes of older ones of this film) are copied from there.
+    Renditions that come out the same as in one of the `packages` (prefixes of older ones of this film) are copied from there. With a `crew`
+    the steps of the encode are shared with other processes; all else stays with this one.
     """
     report(Progress("probing", 0.0))
     facts = probe(source, cancelled=cancelled)
     digest = source_sha256 or _sha256(source, cancelled)
-    orders = Orders(report, published, cancelled, watched, limits, packages)
+    orders = Orders(report, published, cancelled, watched, limits, packages, crew)
     plan = planning.make(facts, digest, options)
     try:
         return _carried_out(source, store, prefix, plan, facts, orders)
@@ -120,7 +123,7 @@ def _carried_out(
 ) -> Package:
     place = prefix(plan.version) if callable(prefix) else prefix
     with tonemap.table(plan) as cube:
-        run = _Run(source.resolve(), store, place, plan, cube, orders)
+        run = _Run(source, store, place, plan, cube, orders)
         run.remember_plan()
         damaged = run.encode()
     if orders.cancelled():  # after this nothing stops what is already made
@@ -150,7 +153,7 @@ def _sha256(source: Path, cancelled: Callable[[], bool]) -> str:
 
 
 class _Run:
-    """One encode in one process: what is finished, what is under way, who is told."""
+    """One encode: what is finished, what is under way here or elsewhere, who is told."""
 
     def __init__(
         self, source: Path, store: ObjectStore, prefix: str, plan: Plan, cube: str | None, orders: Orders
@@ -158,8 +161,7 @@ class _Run:
         self._store, self._prefix, self._plan, self._orders = store, prefix, plan, orders
         self._stopped = False
         self._pictured = threading.Event()
-        self._request = {"path": str(source), "plan": plan.to_json().decode(), "cube": cube}
-        self._spans = renditions.spans(plan)
+        self._maker = Maker(source, store, prefix, plan, cube, orders.limits, self._halt)
         self._done: set[Place] = set()
         self._meter = Meter(*workload.total(plan), orders.report)
         self._stages = Stages(store, prefix, plan, self._tell, self._meter.speed)
@@ -179,66 +181,61 @@ class _Run:
 
     def _take_over(self) -> None:
         found = finished_chunks(self._store, self._prefix)
-        self._done |= set(found)
-        self._stages.add(*found.values())
-        for place in found:
-            if self._plan.video and place[0].startswith("v"):
-                self._meter.found(workload.cost(self._plan.video, {place}))
+        self._finished(*found.values())
+        self._meter.found(steps.cost(self._plan, set(found)))
 
-    def _finished(self, index: ChunkIndex) -> None:
-        self._done.add((index.rendition, index.chunk))
-        self._stages.add(index)
+    def _finished(self, *indexes: ChunkIndex) -> None:
+        self._done |= {(index.rendition, index.chunk) for index in indexes}
+        self._stages.add(*indexes)
 
     def _tell(self, news: Published) -> None:
         self._meter.playable = True
         self._orders.published(news)
 
+    def _halt(self) -> bool:
+        return self._stopped or self._orders.cancelled()
+
     def encode(self) -> int:
         """Everything that is not finished yet; the count of damaged packets."""
-        with ThreadPoolExecutor(3, thread_name_prefix="beside") as side:
-            beside = [side.submit(self._sound), side.submit(self._passed_through)]
+        with ThreadPoolExecutor(6, thread_name_prefix="beside") as side:
+            works = [
+                side.submit(self._carry_out, steps.sound(self._plan)),
+                side.submit(self._carry_out, steps.remux(self._plan)),
+            ]
             try:
                 damaged = self._started()
                 self._poster()  # before the rest, not beside it: memory is counted at its highest
-                beside.append(side.submit(self._lead))
-                damaged += self._picture(beside)
+                lead = [side.submit(self._lead)]
+                if self._orders.crew:
+                    lead.append(side.submit(self._look))
+                works.append(side.submit(self._picture))
+                _settle(works)
                 self._pictured.set()
-                return damaged + sum(work.result() for work in beside)
+                return damaged + sum(work.result() for work in (*works, *lead))
             finally:
                 self._stopped = True  # an error on one side ends the other's child at once
                 self._pictured.set()
-
-    def _halt(self) -> bool:
-        return self._stopped or self._orders.cancelled()
 
     def _started(self) -> int:
         """The first segment of the start rung: what the first viewer waits for."""
         if not self._plan.video:
             return 0
         start = renditions.start(self._plan.video)
-        return 0 if start.passthrough else self._chunks(self._plan.video.chunks[:1], [start.name])
+        return 0 if start.passthrough else self._make(Step("chunk", 0, 0, (start.name,)))
 
-    def _picture(self, beside: list[Future[int]]) -> int:
+    def _picture(self) -> int:
         """All rungs, one run of chunks after the other, or several at once where there are cores for it. An error ends all of them."""
-        if not self._plan.video:
-            return 0
-        names = [rung.name for rung in self._plan.video.rungs if not rung.passthrough]
+        runs = steps.picture(self._plan)
+        if self._orders.crew:
+            return self._carry_out(runs)
         with ThreadPoolExecutor(max(1, CORES // workload.CORES_PER_CHILD), thread_name_prefix="chunk") as pool:
-            works = [pool.submit(self._chunks, run, names) for run in workload.runs(self._plan.video)]
+            works = [pool.submit(self._make, run) for run in runs]
             try:
-                return sum(self._settled(work, beside) for work in works)
+                return sum(work.result() for work in works)
             except BaseException:
                 self._stopped = True
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-
-    def _settled(self, work: Future[int], beside: list[Future[int]]) -> int:
-        """Its damaged packets; a failed side shows now, not after hours of encoding."""
-        damaged = work.result()
-        for other in beside:
-            if other.done():
-                other.result()
-        return damaged
 
     def _lead(self) -> int:
         """The whole film in the start rung, for a viewer whom all rungs together would keep waiting. What is damaged is counted with the rest."""
@@ -247,80 +244,60 @@ class _Run:
             while self._meter.speed() >= UNCAUGHT or not self._orders.watched():
                 if self._pictured.wait(WATCHED_S):
                     return 0
-            for run in workload.runs(video):
-                self._chunks(run, [start.name])
+            for run in steps.picture(self._plan):
+                self._make(replace(run, renditions=(start.name,)))
         return 0
 
-    def _passed_through(self) -> int:
-        """The source's own pictures, repackaged by one child in one go: far faster than anybody watches."""
-        plan = self._plan.video
-        rung = next((rung.name for rung in plan.rungs if rung.passthrough), None) if plan else None
-        missing = [c.number for c in plan.chunks if (rung, c.number) not in self._done] if plan and rung else []
-        if not plan or not rung or not missing:
-            return 0
-        what = {"chunk": missing[0], "through": missing[-1]}
-        wanted = {(rung, number) for number in missing}
-        damaged = self._attempt("remux", what, wanted, lambda frames: None)
-        self._meter.done(rung, workload.cost(plan, wanted))
-        return damaged
+    def _look(self) -> int:
+        """Let the stages grow by what others finish, until all is finished."""
+        while not self._pictured.wait(LOOK_S):
+            self._adopt()
+        self._adopt()
+        return 0
 
-    def _chunks(self, chunks: Sequence[Chunk], names: list[str]) -> int:
-        """What is missing of chunks that follow each other, by one child."""
-        missing = {(name, chunk.number) for chunk in chunks for name in names} - self._done
-        if not missing or not self._plan.video:
-            return 0
-        rungs = [name for name in names if any(name == wanted for wanted, _ in missing)]
-        first, last = min(number for _, number in missing), max(number for _, number in missing)
-        spanned = self._plan.video.chunks[first : last + 1]
-        cost = workload.cost(self._plan.video, missing)
-        piece = (first, *rungs)
+    def _adopt(self) -> None:
+        while new := list(steps.found(self._store, self._prefix, self._stages.awaited())):
+            self._finished(*new)
 
-        def progressed(frames: int) -> None:
-            self._meter.at(piece, cost * frames / (spanned[-1].last - spanned[0].first))
+    def _carry_out(self, wanted: Sequence[Step]) -> int:
+        """These steps, by the crew if there is one."""
+        if not self._orders.crew:
+            return sum(self._make(step) for step in wanted)
+        missing = [step for step in wanted if not step.places <= self._done]
+        costs = {step.name: steps.cost(self._plan, step.places - self._done) for step in missing}
 
-        damaged = self._attempt("chunk", {"chunk": first, "through": last, "rungs": rungs}, missing, progressed)
+        def progressed(step: Step, share: float) -> None:
+            self._meter.at(step.name, costs[step.name] * share)
+
+        return self._orders.crew(self._plan, self._prefix, missing, progressed, self._halt) if missing else 0
+
+    def _make(self, step: Step) -> int:
+        """A step, here. Each has a piece of the meter to itself, since a leading rung runs through the same chunks as all of them."""
+        cost, piece = steps.cost(self._plan, step.places - self._done), (step.name, step.renditions)
+        damaged = self._maker.make(
+            step, self._done, finished=self._finished, progressed=lambda share: self._meter.at(piece, cost * share)
+        )
         self._meter.done(piece, cost)
         return damaged
-
-    def _sound(self) -> int:
-        damaged = 0
-        for track in sorted(self._plan.audio, key=lambda track: not track.default):  # what is heard first is made first
-            names = [track.rendition(kbps) for kbps in track.kbps]
-            wanted = {(name, chunk) for name in names for chunk in range(len(self._spans[name]))} - self._done
-            what = {"track": track.name, "rates": sorted({name for name, _ in wanted})}
-            damaged += self._attempt("audio", what, wanted, self._heard) if wanted else 0
-        return damaged
-
-    def _heard(self, frames: int) -> None:
-        if not self._plan.video:
-            self._meter.at("sound", frames * planning.AAC_FRAME / planning.AUDIO_RATE)
 
     def _poster(self) -> None:
         """A film without a poster is better than none: what goes wrong here is left to the report and damages nothing."""
         if not self._plan.video and self._plan.cover is None:
             return
         with contextlib.suppress(EncodeFailed, SourceRefused):
-            for message in sandbox.run("stills", self._request, limits=self._orders.limits, cancelled=self._halt):
+            request = self._maker.request
+            for message in sandbox.run("stills", request, limits=self._orders.limits, cancelled=self._halt):
                 if message.kind == "poster":
                     self._store.put(f"{self._prefix}/poster.jpg", message.payload, type="image/jpeg", cache=IMMUTABLE)
                     self.poster = self._stages.poster = True
 
-    def _attempt(self, task: str, what: dict[str, Any], wanted: set[Place], progressed: Callable[[int], None]) -> int:
-        """Run one child and store what it makes; the indexes of its chunks name it the winner, or somebody else was faster."""
-        with Attempt(self._store, self._prefix, wanted, self._spans, self._finished) as attempt:
-            damaged: int | None = None
-            request = {**self._request, **what}
-            for message in sandbox.run(task, request, limits=self._orders.limits, cancelled=self._halt):
-                if message.kind == "progress":
-                    progressed(int(message.fields.get("frames") or 0))
-                elif message.kind == "done":
-                    damaged = int(message.fields.get("damaged") or 0)
-                else:
-                    attempt.take(message)
-            if damaged is None:
-                raise sandbox.nonsense("only a part")
-            attempt.check()
-            return damaged
+
+def _settle(works: Sequence[Future[int]]) -> None:
+    """Wait for all; a failed one shows now, not after hours of encoding. What one failed of counts before what others stopped for."""
+    done, _ = wait(works, return_when=FIRST_EXCEPTION)
+    errors = [error for work in done if (error := work.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, Cancelled)):
+        raise error
 
 
 __all__ = ["Options", "Package", "Progress", "Published", "encode", "probe"]

@@ -62,6 +62,12 @@ class Stages:
                 if any(index.rendition in stage.members for index in indexes):
                     self._advance(stage)
 
+    def awaited(self) -> set[tuple[str, int]]:
+        """For each rendition the chunk, by its number, that it needs next to grow."""
+        with self._lock:
+            extents = {name: self._extent(name) for name in {name for stage in self._stages for name in stage.members}}
+            return {(name, extent) for name, extent in extents.items() if extent < len(self._spans[name])}
+
     def _advance(self, stage: _Stage) -> None:
         extents = {name: self._extent(name) for name in stage.members}
         ended = all(extents[name] == len(self._spans[name]) for name in stage.members)

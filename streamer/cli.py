@@ -7,6 +7,8 @@ Everything that fails in a way we know ends in one sentence on stderr and exit c
 import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +29,9 @@ app = typer.Typer(
 )
 user = typer.Typer(no_args_is_help=True, help="Accounts.")
 apikey = typer.Typer(no_args_is_help=True, help="API keys.")
+workers = typer.Typer(no_args_is_help=True, help="Workers of all hosts: see, pause, resume.")
 app.add_typer(user, name="user")
+app.add_typer(workers, name="workers")
 app.add_typer(apikey, name="apikey")
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; see config.toml for all settings.")]
@@ -169,6 +173,42 @@ def watch(
         close_services(services)
 
 
+@workers.command("list")
+def workers_list(config: ConfigFile = None, data: DataDir = None) -> None:
+    """Show the workers of all hosts and what is paused."""
+    from streamer.jobs import workers_report
+
+    with _opened(config, data) as services:
+        workers_report.show(services)
+
+
+@workers.command("pause")
+def workers_pause(
+    name: Annotated[str, typer.Argument(help="A worker, or a host for all its workers.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Return when they have nothing in hand any more.")] = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Take nothing new; what is in hand is finished. With --wait a host can be switched off afterwards and no work is lost."""
+    from streamer.jobs import workers_report
+
+    with _opened(config, data) as services:
+        workers_report.pause(services, name, wait=wait)
+
+
+@workers.command("resume")
+def workers_resume(
+    name: Annotated[str, typer.Argument(help="The name that was paused.")],
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """End a pause."""
+    from streamer.jobs import workers_report
+
+    with _opened(config, data) as services:
+        workers_report.resume(services, name)
+
+
 @user.command("create")
 def user_create(
     email: Annotated[str, typer.Option(help="Used to sign in.")],
@@ -237,6 +277,15 @@ def _settings(config: Path | None, data: Path | None, host: str | None = None, p
     }
     os.environ.update({name: str(value) for name, value in options.items() if value is not None})
     return Config.load(os.environ.get(CONFIG_FILE) or None)
+
+
+@contextmanager
+def _opened(config: Path | None, data: Path | None) -> Iterator[Services]:
+    services = _ready(_settings(config, data))
+    try:
+        yield services
+    finally:
+        close_services(services)
 
 
 def _ready(config: Config) -> Services:

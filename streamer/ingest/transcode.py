@@ -1,6 +1,7 @@
 """The `transcode` job: a source becomes a version that plays. The only module of the server that loads the encoder.
 
-The packager keeps finished chunks in storage, so a job that is retried, taken over or started again encodes only the rest. What is finished is
+The steps of the encode are shared with all workers (see crew.py). The packager keeps finished chunks in storage, so a job that is retried, taken
+over or started again encodes only the rest. What is finished is
 watched before the end (`versions.grow`); the whole is live with the transaction that also finishes the job (`versions.publish`).
 """
 
@@ -14,7 +15,6 @@ from sqlalchemy.exc import DBAPIError
 from packager import ladder
 from packager.errors import Cancelled, PackagerError
 from packager.pipeline import Options, Package, Progress, encode
-from packager.sandbox import Limits
 from packager.stages import Published
 from streamer import config, db
 from streamer.catalog import versions, viewers
@@ -22,6 +22,8 @@ from streamer.catalog.again import Options as Chosen
 from streamer.catalog.tables import Asset, Processing, Stage, Version
 from streamer.catalog.versions import Facts, Growth, RenditionFacts
 from streamer.ingest import scratch
+from streamer.ingest.crew import Crew
+from streamer.ingest.encode import limits
 from streamer.jobs.errors import TaskFailed, TaskStopped
 from streamer.jobs.runner import Outcome, Task
 
@@ -51,14 +53,18 @@ def run(task: Task) -> Outcome:
                 cancelled=task.stopped,
                 watched=lambda: viewers.any_of(task.services.kv_sync, version.asset_id),
                 options=_options(task.services.config.packager, Chosen(**(version.options or {}))),
-                limits=_limits(task.services.config.packager),
+                limits=limits(task.services.config.packager),
                 source_sha256=version.source_sha256,
                 packages=_kin(task, version),
+                crew=Crew(task),
             )
     except Cancelled:
         raise TaskStopped from None
     except PackagerError as error:
+        if not error.retryable:
+            scratch.forget(task.services, version.source_key)
         raise TaskFailed(error.code, error.title, error.detail, retryable=error.retryable) from error
+    scratch.forget(task.services, version.source_key)
     return lambda s: versions.publish(s, version.id, facts(package))
 
 
@@ -88,10 +94,6 @@ def _place(task: Task, version: Version, name: str) -> str:
     if folder != version.path:
         task.write(lambda s: versions.place(s, version.id, folder))
     return folder
-
-
-def _limits(settings: config.Packager) -> Limits:
-    return Limits(memory_bytes=settings.memory_bytes, stall_s=settings.stall_s)
 
 
 def facts(package: Package) -> Facts:

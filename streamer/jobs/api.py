@@ -14,7 +14,7 @@ from streamer.accounts import logins
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.errors import Forbidden, Invalid, NotFound
-from streamer.jobs import jobs, progress, queues
+from streamer.jobs import jobs, progress, queues, steps
 from streamer.jobs.progress import Progress
 from streamer.jobs.tables import Job, State
 from streamer.services import Services
@@ -22,7 +22,7 @@ from streamer.services import Services
 
 def list_jobs(request: Request) -> Response:
     who, services = logins.require(request), _services(request)
-    query = select(Job)
+    query = select(Job).where(Job.parent_id.is_(None))
     if not who.can(Permission.JOBS_READ):
         query = query.where(Job.owner_id == who.user_id)
     if state := request.query_params.get("state"):
@@ -39,7 +39,10 @@ def read_job(request: Request) -> Response:
     who, services = logins.require(request), _services(request)
     with db.reading(services) as s:
         row = _visible(s, request.path_params["id"], who)
-    return _answer(services, row)
+        parts = steps.of(s, row.id)
+    known = progress.read(services.kv_sync, [row.id, *(part.id for part in parts)])
+    shown = [step_document(part, known.get(part.id)) for part in parts]
+    return JSONResponse({**document(row, known.get(row.id)), "steps": shown})
 
 
 def cancel_job(request: Request) -> Response:
@@ -64,24 +67,42 @@ def retry_job(request: Request) -> Response:
 
 def document(row: Job, known: Progress | None) -> dict[str, Any]:
     """A job as the API shows it."""
-    shown = (
-        {"stage": known.stage, "percent": known.percent, "eta_s": known.eta_s, "speed": known.speed} if known else None
-    )
     return {
         "id": row.id,
         "kind": row.kind,
         "subject_id": row.subject_id,
-        "state": row.state,
         "priority": row.priority,
-        "attempt": row.attempt,
-        "max_attempts": row.max_attempts,
-        "progress": shown if row.state in (State.QUEUED, State.RUNNING) else None,
-        "error": row.error,
+        **_status(row, known),
         "cancel_requested": row.cancel_requested_at is not None,
         "run_after": _time(row.run_after),
         "created_at": _time(row.created_at),
         "started_at": _time(row.started_at),
         "finished_at": _time(row.finished_at),
+    }
+
+
+def step_document(row: Job, known: Progress | None) -> dict[str, Any]:
+    """A part of a job: a run of chunks, a sound track. The name is unique in its job."""
+    return {
+        "id": row.id,
+        "name": row.step,
+        "worker": row.lease_owner,
+        **_status(row, known),
+        "started_at": _time(row.started_at),
+        "finished_at": _time(row.finished_at),
+    }
+
+
+def _status(row: Job, known: Progress | None) -> dict[str, Any]:
+    shown = (
+        {"stage": known.stage, "percent": known.percent, "eta_s": known.eta_s, "speed": known.speed} if known else None
+    )
+    return {
+        "state": row.state,
+        "attempt": row.attempt,
+        "max_attempts": row.max_attempts,
+        "progress": shown if row.state in (State.QUEUED, State.RUNNING) else None,
+        "error": row.error,
     }
 
 

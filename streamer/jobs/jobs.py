@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -61,14 +61,17 @@ def enqueue(
     payload: dict[str, Any] | None = None,
     priority: int = 0,
     delay_s: float = 0.0,
+    step_of: tuple[str, str] | None = None,
 ) -> Job:
-    """A new queued job. After the commit hand it to `queues.dispatch`; if that never happens, the sweep does it, which is the way for one
-    that is to begin later."""
+    """A new queued job, or the step of a job's id by its name. After the commit hand it to `queues.dispatch`; if that never happens, the sweep
+    does it, which is the way for one that is to begin later."""
     job = Job(
         id=ids.new("job"),
         kind=kind,
         subject_id=subject_id,
         owner_id=owner_id,
+        parent_id=step_of and step_of[0],
+        step=step_of and step_of[1],
         payload=payload or {},
         priority=priority,
         max_attempts=max_attempts,
@@ -169,14 +172,11 @@ def cancel(s: Session, job_id: str) -> Job:
 
     Conflict when it is over, or of a kind that is never cancelled.
     """
-    if not kinds.is_cancellable(get(s, job_id).kind):
+    _refuse_step(found := get(s, job_id))
+    if not kinds.is_cancellable(found.kind):
         raise Conflict("This work has to be done; it can't be cancelled.", code="not_cancellable")
-    _update(s, (Job.id == job_id, Job.state == State.QUEUED), **_ended(State.CANCELLED))
-    _update(
-        s,
-        (Job.id == job_id, Job.state == State.RUNNING, Job.cancel_requested_at.is_(None)),
-        cancel_requested_at=database_now(),
-    )
+    _stop(s, Job.id == job_id)
+    stop_steps(s, job_id)
     job = _changed(s, job_id)
     if job.state in (State.SUCCEEDED, State.FAILED):
         raise Conflict(f"The job has already {job.state}; there is nothing left to cancel.", code="job_over")
@@ -184,15 +184,25 @@ def cancel(s: Session, job_id: str) -> Job:
     return job
 
 
+def stop_steps(s: Session, job_id: str) -> None:
+    """Nothing of the job goes on; what its steps have finished stays."""
+    _stop(s, Job.parent_id == job_id)
+
+
 def requeue(s: Session, job_id: str) -> Job:
     """Start a failed or cancelled job again, with all its tries. What it finished before is kept by its work."""
-    get(s, job_id)
-    again = {**_queued(database_now()), "attempt": 1, "lost": 0, "error": None, "finished_at": None}
-    if not _update(s, (Job.id == job_id, Job.state.in_((State.FAILED, State.CANCELLED))), **again):
+    _refuse_step(get(s, job_id))
+    if not restart(s, job_id):
         raise Conflict("Only a job that failed or was cancelled can be retried.", code="job_not_over")
     job = _changed(s, job_id)
     kinds.follow(s, job)
     return job
+
+
+def restart(s: Session, job_id: str) -> bool:
+    """Queue it with all its tries, if it failed or was cancelled."""
+    again = {**_queued(database_now()), "attempt": 1, "lost": 0, "error": None, "finished_at": None}
+    return _update(s, (Job.id == job_id, Job.state.in_((State.FAILED, State.CANCELLED))), **again)
 
 
 def expired(s: Session, limit: int = 100) -> Sequence[Job]:
@@ -214,38 +224,30 @@ def lost(s: Session, job_id: str, fence: int) -> Job | None:
     values = _after_loss(job)
     _update(s, held, **{**values, "fence": Job.fence + 1, "lost": Job.lost + 1})
     job = _changed(s, job_id)
+    if job.state != State.QUEUED:
+        _end_steps(s, job_id, State(job.state))
     kinds.follow(s, job)
     return job
 
 
-def lost_by(s: Session, job_id: str, worker: str) -> Job | None:
-    """The same for a worker that saw its own child process die."""
-    job = s.get(Job, job_id)
-    if job is None or job.lease_owner != worker:
-        return None
-    return lost(s, job_id, job.fence)
-
-
-def due(s: Session, limit: int = 500) -> Sequence[Job]:
-    """Queued jobs that a worker could take now, most urgent first."""
-    return s.scalars(
-        select(Job)
-        .where(Job.state == State.QUEUED, Job.run_after <= database_now())
-        .order_by(Job.priority.desc(), Job.id)
-        .limit(limit)
-    ).all()
+def lost_by(s: Session, worker: str) -> list[Job]:
+    """The same for all that a worker had in hand when it saw its own child process die: a job and steps of it."""
+    held = s.execute(select(Job.id, Job.fence).where(Job.state == State.RUNNING, Job.lease_owner == worker)).all()
+    return [job for job_id, fence in held if (job := lost(s, job_id, fence)) is not None]
 
 
 def latest_of(s: Session, subject_ids: Sequence[str]) -> dict[str, Job]:
     """The newest job of each subject that has one."""
-    newest = select(func.max(Job.id)).where(Job.subject_id.in_(subject_ids)).group_by(Job.subject_id)
+    whole = Job.subject_id.in_(subject_ids), Job.parent_id.is_(None)
+    newest = select(func.max(Job.id)).where(*whole).group_by(Job.subject_id)
     return {job.subject_id: job for job in s.scalars(select(Job).where(Job.id.in_(newest)))}
 
 
 def unfinished_of(s: Session, subject_ids: Sequence[str]) -> Sequence[Job]:
     """Jobs on these subjects that are queued or running."""
     open_states = (State.QUEUED, State.RUNNING)
-    return s.scalars(select(Job).where(Job.subject_id.in_(subject_ids), Job.state.in_(open_states))).all()
+    whole = Job.subject_id.in_(subject_ids), Job.parent_id.is_(None)
+    return s.scalars(select(Job).where(*whole, Job.state.in_(open_states))).all()
 
 
 def _again(s: Session, held: Claim, error: TaskFailed, delay_s: float) -> None:
@@ -262,7 +264,28 @@ def _requeue(s: Session, held: Claim, run_after: object, **values: Any) -> None:
 def _end(s: Session, held: Claim, state: State, **values: Any) -> None:
     if not _update(s, _held(held), **_ended(state), **values):
         raise LeaseLost(held.job_id)
+    _end_steps(s, held.job_id, state)
     kinds.follow(s, _changed(s, held.job_id))
+
+
+def _end_steps(s: Session, job_id: str, state: State) -> None:
+    """Those of a job that succeeded have said all they can; of one that failed none goes on, and what is finished stays for a retry."""
+    if state == State.SUCCEEDED:
+        s.execute(delete(Job).where(Job.parent_id == job_id).execution_options(synchronize_session=False))
+    else:
+        stop_steps(s, job_id)
+
+
+def _stop(s: Session, which: ColumnElement[bool]) -> None:
+    """End those that wait, ask those that run to stop."""
+    _update(s, (which, Job.state == State.QUEUED), **_ended(State.CANCELLED))
+    running = which, Job.state == State.RUNNING, Job.cancel_requested_at.is_(None)
+    _update(s, running, cancel_requested_at=database_now())
+
+
+def _refuse_step(job: Job) -> None:
+    if job.parent_id is not None:
+        raise Conflict(f"This is a step of the job {job.parent_id}; do it to that one.", code="job_is_step")
 
 
 def _after_loss(job: Job) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from streamer.services import Services
 
 RUN = "streamer.jobs.worker.run_job"
 _FAILED_KEPT_S = 3600
+_SUFFIXES = {1: "-high", 0: "", -1: "-low", -2: "-lower", -3: "-lowest"}
 
 log = structlog.get_logger(__name__)
 
 
-def names(base: str) -> tuple[str, str, str]:
-    """The queues a worker listens on, most urgent first."""
-    return (f"{base}-high", base, f"{base}-low")
+def names(base: str) -> tuple[str, ...]:
+    """The queues a worker listens on, most urgent first: one for each priority."""
+    return tuple(base + suffix for suffix in _SUFFIXES.values())
 
 
 def dispatch(services: Services, jobs: Iterable[Job]) -> None:
@@ -60,8 +61,7 @@ def _queue(services: Services, name: str) -> Queue:
 
 
 def _queue_of(base: str, job: Job) -> str:
-    high, normal, low = names(base)
-    return high if job.priority > 0 else low if job.priority < 0 else normal
+    return base + _SUFFIXES[max(min(_SUFFIXES), min(max(_SUFFIXES), job.priority))]
 
 
 def _name(job: Job) -> str:

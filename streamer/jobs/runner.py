@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from storage import StorageDown, StorageFull
 from streamer import db
-from streamer.jobs import jobs, kinds, progress, queues
+from streamer.jobs import jobs, kinds, progress, queues, waiting
 from streamer.jobs.errors import LeaseLost, TaskFailed, TaskPostponed, TaskStopped
 from streamer.jobs.jobs import Claim
 from streamer.jobs.progress import Progress
@@ -36,6 +36,7 @@ class Task:
 
     services: Services
     claim: Claim
+    worker: str
     stopped: Callable[[], bool]
     _reported: tuple[str, float] = ("", 0.0)
 
@@ -71,21 +72,26 @@ def perform(services: Services, job_id: str, worker: str, *, leaving: Callable[[
         return
     with structlog.contextvars.bound_contextvars(job=job_id, kind=claim.kind, fence=claim.fence):
         log.info("job claimed", subject=claim.subject_id, attempt=claim.attempt)
-        _work(services, claim, leaving, insist)
+        _work(services, claim, worker, leaving, insist)
 
 
-def _work(services: Services, claim: Claim, leaving: Callable[[], bool], insist: Callable[[], None] | None) -> None:
+def _work(
+    services: Services,
+    claim: Claim,
+    worker: str,
+    leaving: Callable[[], bool],
+    insist: Callable[[], None] | None,
+) -> None:
     def leave(stop: Stop) -> None:
         _settle(services, claim, lambda s: _stopped(s, claim, stop))
         if insist is not None:
             insist()
 
     with Pulse(services, claim, leaving=leaving, insist=leave if insist else None) as pulse:
-        end = _attempt(Task(services, claim, pulse.stopped), pulse)
+        end = _attempt(Task(services, claim, worker, pulse.stopped), pulse)
         _settle(services, claim, end)
-    if pulse.stop is Stop.LEAVING:
-        with db.reading(services) as s:
-            queues.dispatch(services, [jobs.get(s, claim.job_id)])
+    with db.reading(services) as s:
+        queues.dispatch(services, waiting.given_back(s, claim))
 
 
 def _attempt(task: Task, pulse: Pulse) -> Outcome:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from storage import StorageError
 from streamer import db, ids
 from streamer.config import Config
-from streamer.jobs import jobs, leases, queues
+from streamer.jobs import jobs, leases, queues, waiting
 from streamer.jobs.tables import Job
 from streamer.services import Services, close_services, open_services
 
@@ -91,7 +91,7 @@ def recover(services: Services) -> Sequence[Job]:
 def hand_out(services: Services) -> int:
     """Push due jobs that are in no queue: retries whose pause is over, and all of them after Redis lost its memory."""
     with db.reading(services) as s:
-        due = jobs.due(s)
+        due = waiting.due(s)
     pushed = queues.push_missing(services, due) if due else 0
     if pushed:
         log.info("jobs handed out", count=pushed)

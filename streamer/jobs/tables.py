@@ -22,7 +22,7 @@ class State(StrEnum):
 
 
 class Job(Base):
-    """One piece of work on one subject (a version, an asset).
+    """One piece of work on one subject (a version, an asset). With a `parent_id` it is a step of that job, and `step` its name there.
 
     `fence` grows with each claim and each claim lost, so a worker that was thought dead can change nothing any more. `attempt` counts tries that
     failed by an error, `lost` those whose worker vanished; each has its own limit.
@@ -34,12 +34,15 @@ class Job(Base):
         Index("ix_jobs_state_lease_until", "state", "lease_until"),
         Index("ix_jobs_subject_id_id", "subject_id", "id"),
         Index("ix_jobs_owner_id_id", "owner_id", "id"),
+        Index("uq_jobs_parent_id_step", "parent_id", "step", unique=True),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(Code)
     subject_id: Mapped[str] = mapped_column(Id)
     owner_id: Mapped[str | None] = mapped_column(Id, ForeignKey(User.id))
+    parent_id: Mapped[str | None] = mapped_column(Id)
+    step: Mapped[str | None] = mapped_column(exact(64, ascii_only=True))
     payload: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     state: Mapped[str] = mapped_column(Code, default=State.QUEUED)
     priority: Mapped[int] = mapped_column(default=0)
@@ -65,3 +68,12 @@ class Lease(Base):
     name: Mapped[str] = mapped_column(Code, primary_key=True)
     owner: Mapped[str] = mapped_column(exact(128))
     until: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Pause(Base):
+    """A worker, or all workers of a host, by name: takes nothing new until the row goes."""
+
+    __tablename__ = "pauses"
+
+    name: Mapped[str] = mapped_column(exact(128), primary_key=True)
+    since: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -20,14 +20,16 @@ from rq import Queue, Worker
 from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
 from sqlalchemy.exc import SQLAlchemyError
 
 from streamer import db, kv
 from streamer.config import Config
-from streamer.jobs import jobs, queues, runner
+from streamer.jobs import jobs, queues, runner, workers
 from streamer.services import Services, close_services, open_services
 
 _PR_SET_PDEATHSIG = 1
+_PAUSE_LOOK_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +59,20 @@ def run(config: Config) -> None:
 def run_job(job_id: str) -> None:
     """What RQ calls in the child."""
     horse = _horse.get()
+    if is_paused(horse.services, horse.worker):
+        log.info("paused, so the job is left to others", job=job_id)  # a sweep hands it out again
+        return
     runner.perform(horse.services, job_id, horse.worker, leaving=lambda: horse.leaving, insist=_kill_group)
+
+
+def is_paused(services: Services, worker: str) -> bool:
+    """A database that is away pauses nobody."""
+    try:
+        with db.reading(services) as s:
+            return workers.is_paused(s, worker)
+    except SQLAlchemyError as error:
+        log.warning("pauses not seen", error=str(error))
+        return False
 
 
 class FilmWorker(Worker):
@@ -66,6 +81,14 @@ class FilmWorker(Worker):
     max_connection_wait_time = 2.0
     services: Services
     asked_to_stop = False
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Between two jobs: wait while somebody has paused us."""
+        super().check_for_suspension(burst)
+        while not self._stop_requested and is_paused(self.services, self.name):
+            self.set_state(WorkerStatus.SUSPENDED)
+            self.heartbeat()
+            time.sleep(_PAUSE_LOOK_S)
 
     def main_work_horse(self, job: RqJob, queue: Queue) -> None:
         _die_with(self.pid)
@@ -99,13 +122,13 @@ class FilmWorker(Worker):
     def handle_work_horse_killed(self, job: RqJob, retpid: int, ret_val: int, rusage: Any) -> None:
         """The child died of a signal: say so in SQL now instead of letting the lease run out."""
         try:
-            taken = db.retrying(self.services, lambda s: jobs.lost_by(s, str(job.args[0]), self.name))
+            taken = db.retrying(self.services, lambda s: jobs.lost_by(s, self.name))
         except SQLAlchemyError as error:
             log.warning("lost job not recorded, its lease will expire", error=str(error))
             return
-        if taken is not None:
-            log.warning("job lost with its process", job=taken.id, status=ret_val)
-            queues.dispatch(self.services, [taken])
+        for each in taken:
+            log.warning("job lost with its process", job=each.id, status=ret_val)
+        queues.dispatch(self.services, taken)
 
 
 def _work(services: Services) -> bool:
@@ -128,6 +151,7 @@ def _hire(services: Services, connection: redis.Redis) -> FilmWorker:
     connection.ping()
     worker = FilmWorker(
         queues.names(services.config.jobs.queue),
+        name=workers.new_name(),
         connection=connection,
         serializer=JSONSerializer,
         default_result_ttl=0,

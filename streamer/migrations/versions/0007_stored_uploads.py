@@ -11,7 +11,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
 revision = "0007"
-down_revision = "0008"
+down_revision = "0006"
 
 MARIADB = ("mysql", "mariadb")
 TABLE: dict[str, Any] = {

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from streamer.catalog import assets
 from streamer.catalog.tables import Asset
 from streamer.config import Config
 from streamer.ingest import transcode
-from streamer.jobs import jobs
+from streamer.jobs import jobs, steps
 from streamer.jobs.runner import Task, perform
+from tests.packager import films
+from tests.packager.films import Film
 from tests.servers import ROOT, die_with_parent
 from tests.streamer.jobs.processes import Process, environment, is_alive, kill
 from tests.streamer.site_under_test import Site
@@ -151,10 +154,9 @@ def test_another_worker_resumes_from_the_finished_chunks_of_a_killed_one(site: S
         with running("worker", services.config) as first:
             asset_id = upload(site, film)
             wait_for(lambda: asset(site, asset_id)["playable"], 90)
-            below = children(first.pid)
+            below = wait_for(lambda: found if len(found := children(first.pid)) > 1 else [])  # a horse and a decoder
             kill(first.pid)
             killed_at = time.monotonic()
-            assert len(below) >= 2, "a horse and a decoder"
             wait_for(lambda: not any(is_alive(pid) for pid in below), 3)
         finished = indexes(services.store, asset_id)
         assert asset(site, asset_id)["playable"], "what exists plays on without its worker"
@@ -167,6 +169,44 @@ def test_another_worker_resumes_from_the_finished_chunks_of_a_killed_one(site: S
     after = indexes(services.store, asset_id)
     assert finished.items() <= after.items(), "a finished chunk was made again"
     assert len({key.split("/")[1] for key in after}) == 1, "one version"
+
+
+@pytest.fixture(scope="module")
+def long_film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Seven runs of chunks, each of which takes a worker a second or two."""
+    wanted = Film(seconds=400, rate=Fraction(10), size=(320, 180), sounds=())
+    return films.make(tmp_path_factory.mktemp("film") / "long.mp4", wanted).read_bytes()
+
+
+def test_workers_share_a_film_and_one_that_dies_costs_only_its_own_step(site: Site, long_film: bytes) -> None:
+    services, seen = site.services, set[str]()
+    with running("scheduler", services.config), running("worker", services.config), running("worker", services.config):
+        with running("worker", services.config) as third:
+            asset_id = upload(site, long_film)
+            job_id = asset(site, asset_id)["job_id"]
+
+            def shared() -> bool:
+                parts = site.as_("editor").get(f"/jobs/{job_id}").json()["steps"]
+                seen.update(part["worker"] for part in parts if part["worker"])
+                return len(seen) > 1
+
+            wait_for(shared, 90)
+            kill(third.pid)
+        done = wait_until(site, asset_id, "ready")
+    assert done["playable"] and abs(done["duration_s"] - 400) < 0.1
+    with db.reading(services) as s:
+        assert steps.of(s, job_id) == []
+    assert_obeys_the_rules(services.config, services.store, asset_id)
+
+
+def test_a_film_plays_before_a_long_one_that_came_first_is_whole(site: Site, long_film: bytes, film: bytes) -> None:
+    with running("worker", site.services.config):
+        long = upload(site, long_film)
+        wait_for(lambda: asset(site, long)["playable"], 60)
+        short = upload(site, film)
+        wait_for(lambda: asset(site, short)["playable"], 60)
+        assert asset(site, long)["processing"] != "ready"
+        wait_until(site, long, "ready")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from streamer import db
 from streamer.errors import Conflict, NotFound
-from streamer.jobs import jobs, kinds
+from streamer.jobs import jobs, kinds, waiting
 from streamer.jobs.errors import LeaseLost, TaskFailed
 from streamer.jobs.kinds import Kind
 from streamer.jobs.tables import Job, State
@@ -249,7 +249,7 @@ def test_due_jobs_come_most_urgent_first(services: Services) -> None:
     later = enqueue(services)
     change(services, later, run_after=db.database_now(60))
     with db.reading(services) as s:
-        assert [job.id for job in jobs.due(s)] == [high.id, normal.id, low.id]
+        assert [job.id for job in waiting.due(s)] == [high.id, normal.id, low.id]
 
 
 def test_the_newest_job_of_each_subject_is_found(services: Services) -> None:

@@ -29,8 +29,8 @@ def lengths(services: Services) -> list[int]:
 
 
 def test_jobs_wait_in_the_queue_of_their_priority(services: Services) -> None:
-    queues.dispatch(services, [enqueue(services, priority=p) for p in (1, 0, 0, -1)])
-    assert lengths(services) == [1, 2, 1]
+    queues.dispatch(services, [enqueue(services, priority=p) for p in (9, 1, 0, 0, -1, -3, -9)])
+    assert lengths(services) == [2, 2, 1, 0, 2]
 
 
 def test_a_sweep_pushes_what_is_in_no_queue_and_nothing_twice(services: Services) -> None:

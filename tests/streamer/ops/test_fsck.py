@@ -18,7 +18,7 @@ from streamer.catalog.tables import Asset, Processing, Version
 from streamer.catalog.versions import Source
 from streamer.ingest import transcode
 from streamer.ingest.tables import Upload, UploadState
-from streamer.jobs import jobs, runner
+from streamer.jobs import jobs, runner, waiting
 from streamer.jobs.tables import Job
 from streamer.ops import fsck, fsck_report
 from streamer.ops.packages import sha256
@@ -66,7 +66,7 @@ class House:
     def work(self) -> int:
         """Do all open jobs; how many there were."""
         with db.reading(self.services) as s:
-            due = jobs.due(s)
+            due = waiting.due(s)
         for job in due:
             runner.perform(self.services, job.id, "w1")
         return len(due)

@@ -1,0 +1,33 @@
+"""Jobs that wait for a worker. All inside the caller's transaction."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from streamer.db import database_now
+from streamer.jobs.jobs import Claim
+from streamer.jobs.tables import Job, State
+
+
+def due(s: Session, limit: int = 500) -> Sequence[Job]:
+    """Queued jobs that a worker could take now, most urgent first."""
+    return s.scalars(
+        select(Job)
+        .where(Job.state == State.QUEUED, Job.run_after <= database_now())
+        .order_by(Job.priority.desc(), Job.id)
+        .limit(limit)
+    ).all()
+
+
+def given_back(s: Session, held: Claim) -> Sequence[Job]:
+    """The job, if it was released and can be taken at once."""
+    due = Job.state == State.QUEUED, Job.fence == held.fence, Job.run_after <= database_now()
+    return s.scalars(select(Job).where(Job.id == held.job_id, *due)).all()
+
+
+def is_urgent(s: Session, above: int, for_s: float) -> bool:
+    """Whether any whole job of a higher priority has found no worker for so many seconds."""
+    late = Job.run_after <= database_now(-for_s), Job.parent_id.is_(None)
+    urgent = select(Job.id).where(Job.state == State.QUEUED, Job.priority > above, *late)
+    return s.execute(urgent.limit(1)).first() is not None
