@@ -121,6 +121,6 @@ def test_a_try_that_failed_is_told_while_the_next_one_is_waited_for(editor: Visi
     }
     asset_id, _, _ = put_film(house, "Second try", "queued", error=error)
     page = editor.go(f"/admin/assets/{asset_id}")
-    expect(page.get_by_text("Waiting to try again")).to_be_visible()
+    expect(page.get_by_text("Waiting to try again").first).to_be_visible()
     expect(page.get_by_text("Attempt 2 failed. Another one follows by itself.")).to_be_visible()
     expect(page.get_by_text("There was no room for a segment.").last).to_be_visible()

@@ -124,7 +124,7 @@ def test_files_that_are_films_already_wait_for_a_decision_and_others_are_summed_
     editor: Visitor, house: House, film: dict[str, Any], short_film: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "notes.txt"
-    other.write_text("no film")
+    other.write_text("no film and nobody's duplicate")
     page = editor.go("/admin/upload")
     page.get_by_label("Choose files").set_input_files([short_film, other])
     rows = page.get_by_role("list", name="Uploads", exact=True).get_by_role("listitem")

@@ -12,7 +12,7 @@ from streamer.catalog import deletion, history, versions
 from streamer.catalog.tables import Asset, Stage, Version
 from streamer.catalog.versions import Growth
 from streamer.events.tables import Event
-from streamer.jobs import jobs, runner
+from streamer.jobs import jobs, runner, waiting
 from streamer.jobs.errors import TaskFailed
 from streamer.jobs.tables import Job
 from tests.streamer.site_under_test import Site
@@ -188,7 +188,7 @@ def test_the_source_goes_with_the_last_version_that_was_made_from_it(site: Site)
     assert sorted(keys) == sorted([first.source_key, other.source_key])
     with db.session(site.services) as s:
         s.get_one(Version, first.id).source_key = other.source_key  # as if it were made from the same file
-        (removal,) = [job for job in jobs.due(s) if job.kind == "delete_version"]
+        (removal,) = [job for job in waiting.due(s) if job.kind == "delete_version"]
     runner.perform(site.services, removal.id, "w1")
     assert [info.key for info in site.services.store.list("sources/")] == sorted(keys)
     with db.session(site.services) as s:
