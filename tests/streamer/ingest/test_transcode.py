@@ -173,11 +173,12 @@ def test_another_worker_resumes_from_the_finished_chunks_of_a_killed_one(site: S
 
 @pytest.fixture(scope="module")
 def long_film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Seven runs of chunks, each of which takes a worker a second or two."""
-    wanted = Film(seconds=400, rate=Fraction(10), size=(320, 180), sounds=())
+    """Five runs of chunks, each of which takes a worker a second or two."""
+    wanted = Film(seconds=300, rate=Fraction(10), size=(320, 180), sounds=())
     return films.make(tmp_path_factory.mktemp("film") / "long.mp4", wanted).read_bytes()
 
 
+@pytest.mark.parametrize("config", ["grown"], indirect=True)
 def test_workers_share_a_film_and_one_that_dies_costs_only_its_own_step(site: Site, long_film: bytes) -> None:
     services, seen = site.services, set[str]()
     with running("scheduler", services.config), running("worker", services.config), running("worker", services.config):
@@ -193,12 +194,13 @@ def test_workers_share_a_film_and_one_that_dies_costs_only_its_own_step(site: Si
             wait_for(shared, 90)
             kill(third.pid)
         done = wait_until(site, asset_id, "ready")
-    assert done["playable"] and abs(done["duration_s"] - 400) < 0.1
+    assert done["playable"] and abs(done["duration_s"] - 300) < 0.1
     with db.reading(services) as s:
         assert steps.of(s, job_id) == []
     assert_obeys_the_rules(services.config, services.store, asset_id)
 
 
+@pytest.mark.parametrize("config", ["embedded"], indirect=True)
 def test_a_film_plays_before_a_long_one_that_came_first_is_whole(site: Site, long_film: bytes, film: bytes) -> None:
     with running("worker", site.services.config):
         long = upload(site, long_film)
