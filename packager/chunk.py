@@ -33,6 +33,7 @@ from packager.workload import CORES_PER_CHILD
 QUEUE_FRAMES = 3
 CORES = min(len(os.sched_getaffinity(0)), CORES_PER_CHILD)
 BUSY = 1.5  # threads for each core: frames wait for the rows they refer to, and the largest rung holds up all others
+THREAD_PIXELS = 300_000
 PROGRESS_S = 0.2
 I_FRAME = 1
 # The plan alone places I frames, all of them IDR, identically in every rung. At a scene cut between them x264 codes blocks as intra anyway:
@@ -266,9 +267,9 @@ class RungEncoder:
 
 
 def encoder_threads(rung: Rung, rungs: Sequence[Rung], cores: int) -> int:
-    """x264's frame threads: its share of the cores by its pixels. A small rung beside larger ones needs no second one."""
+    """x264's frame threads: its share of the cores by its pixels. More than a small picture has rows for would cost its rate control the view ahead."""
     share = _work(rung) / sum(_work(other) for other in rungs)
-    return max(1, round(share * cores * BUSY))
+    return max(1, min(round(share * cores * BUSY), rung.width * rung.height // THREAD_PIXELS))
 
 
 def _work(rung: Rung) -> float:

@@ -54,7 +54,7 @@ TABLE = {
     "hdr10-video-with-sdr-container.mp4": Right((1920, 1080), 1.02, audio=1, notes=("PQ", "varies"), picture=HDR),
     "multiple-aac-tracks.mp4": Right(None, 5.01, audio=2, notes=("track 0 has 6 channels", "track 1 has 6 channels")),
     "nasa_13013.mp4": Right((480, 270), 13.05, audio=2, text=2, notes=("track 0 was left out",)),
-    "portrait_4k60.mp4": Right((2160, 3840), 0.31, audio=1, notes=("turned 90",), like=0.92),
+    "portrait_4k60.mp4": Right((2160, 3840), 0.31, audio=1, notes=("turned 90",)),
     "rotate-buck-bunny.mp4": Right((1080, 1920), 2.0, audio=1, notes=("turned 90", "6 channels")),
     "sample_android_slow_motion.mp4": Right((1280, 720), 0.525, notes=("varies",)),
     "sample_audio_only.mp4": Right(None, 1.02, audio=1),
