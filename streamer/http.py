@@ -1,4 +1,4 @@
-"""What endpoints share: reading a JSON body into a model, and one page of a list.
+"""What endpoints share: the services, reading a JSON body into a model, one page of a list.
 
 `read(request, Model)` is for plain `def` endpoints (they run in the threadpool and cannot await); `read_async` and
 `read_within` are for the event loop. All raise `Invalid` with one entry per wrong field.
@@ -6,6 +6,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import anyio.from_thread
@@ -17,11 +18,23 @@ from starlette.requests import Request
 from streamer import ids
 from streamer.config import Server
 from streamer.errors import Invalid, TooLarge, TooSlow
+from streamer.services import Services
 
 Model = TypeVar("Model", bound=BaseModel)
 Row = TypeVar("Row")
 
 PAGE, PAGE_MAX = 50, 200
+
+
+def services(request: Request) -> Services:
+    """What the endpoint works with."""
+    found: Services = request.app.state.services
+    return found
+
+
+def time(moment: datetime | None) -> str | None:
+    """A moment as the API writes it."""
+    return moment.isoformat() if moment else None
 
 
 def read(request: Request, model: type[Model]) -> Model:

@@ -1,6 +1,5 @@
 """Sessions, the signed-in account, users and API keys over JSON."""
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -137,8 +136,8 @@ def _user(user: User) -> dict[str, Any]:
         "email": user.email,
         "name": user.name,
         "role": user.role,
-        "created_at": _time(user.created_at),
-        "disabled_at": _time(user.disabled_at),
+        "created_at": http.time(user.created_at),
+        "disabled_at": http.time(user.disabled_at),
     }
 
 
@@ -147,13 +146,9 @@ def _key(key: ApiKey) -> dict[str, Any]:
         "id": key.id,
         "name": key.name,
         "scopes": key.scopes,
-        "created_at": _time(key.created_at),
-        "last_used_at": _time(key.last_used_at),
+        "created_at": http.time(key.created_at),
+        "last_used_at": http.time(key.last_used_at),
     }
-
-
-def _time(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
 
 
 routes = [

@@ -16,7 +16,6 @@ from streamer.catalog.tables import Asset, PlaybackId, Policy, Publication
 from streamer.errors import NotFound
 from streamer.jobs import queues
 from streamer.jobs.tables import Job
-from streamer.services import Services
 
 
 class AssetChange(BaseModel):
@@ -35,7 +34,7 @@ class NewPlaybackId(BaseModel):
 
 
 def list_assets(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     with db.reading(services) as s:
         query = assets.listed(who, request.query_params.get("q", ""))
         rows, cursor = http.page(request, s, query, Asset.id)
@@ -43,14 +42,14 @@ def list_assets(request: Request) -> Response:
 
 
 def read_asset(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     with db.reading(services) as s:
         row = assets.visible(s, request.path_params["id"], who)
         return JSONResponse(documents.asset(services, s, row))
 
 
 def change_asset(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     wanted = http.read(request, AssetChange)
     publication = Publication(wanted.publication) if wanted.publication else None
 
@@ -65,7 +64,7 @@ def change_asset(request: Request) -> Response:
 
 
 def delete_asset(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     asset_id = request.path_params["id"]
 
     def delete(s: Session) -> Job:
@@ -77,7 +76,7 @@ def delete_asset(request: Request) -> Response:
 
 
 def list_renditions(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     with db.reading(services) as s:
         row = assets.visible(s, request.path_params["id"], who)
         rows = versions.renditions(s, row.live_version_id) if row.live_version_id else []
@@ -85,7 +84,7 @@ def list_renditions(request: Request) -> Response:
 
 
 def list_playback_ids(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     with db.reading(services) as s:
         row = assets.visible(s, request.path_params["id"], who)
         rows = playback_ids.of(s, [row.id])[row.id]
@@ -93,7 +92,7 @@ def list_playback_ids(request: Request) -> Response:
 
 
 def create_playback_id(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     wanted = http.read(request, NewPlaybackId)
 
     def create(s: Session) -> PlaybackId:
@@ -104,7 +103,7 @@ def create_playback_id(request: Request) -> Response:
 
 
 def revoke_playback_id(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
 
     def revoke(s: Session) -> bool:
         row = assets.changeable(s, request.path_params["id"], who, Permission.ASSETS_WRITE)
@@ -113,11 +112,6 @@ def revoke_playback_id(request: Request) -> Response:
     if not db.retrying(services, revoke):
         raise NotFound("This film has no such playback id in force.")
     return Response(status_code=204)
-
-
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
 
 
 routes = [

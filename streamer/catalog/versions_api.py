@@ -15,7 +15,6 @@ from streamer.catalog.tables import Asset, Version
 from streamer.errors import Forbidden
 from streamer.jobs import queues
 from streamer.jobs.tables import Job
-from streamer.services import Services
 
 
 class NewVersion(Options):
@@ -25,7 +24,7 @@ class NewVersion(Options):
 
 
 def list_versions(request: Request) -> Response:
-    services = _services(request)
+    services = http.services(request)
     with db.reading(services) as s:
         asset = _seen(request, s)
         rows, cursor = http.page(request, s, history.listed(asset.id), Version.id)
@@ -33,14 +32,14 @@ def list_versions(request: Request) -> Response:
 
 
 def read_version(request: Request) -> Response:
-    services = _services(request)
+    services = http.services(request)
     with db.reading(services) as s:
         row = history.get(s, _seen(request, s).id, request.path_params["version_id"])
     return _answer(request, row.id)
 
 
 def list_renditions(request: Request) -> Response:
-    with db.reading(_services(request)) as s:
+    with db.reading(http.services(request)) as s:
         row = history.get(s, _seen(request, s).id, request.path_params["version_id"])
         rows = versions.renditions(s, row.id)
     return JSONResponse({"data": [faces.rendition(one) for one in rows], "next_cursor": None})
@@ -48,7 +47,7 @@ def list_renditions(request: Request) -> Response:
 
 def create(request: Request, wanted: NewVersion) -> Response:
     """A version of a file that is here already. `ingest` has the route, since a file may come with it. Blocks."""
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     options = Options(**wanted.model_dump(exclude={"origin"}))
     tries = services.config.jobs.max_attempts
 
@@ -62,7 +61,7 @@ def create(request: Request, wanted: NewVersion) -> Response:
 
 
 def publish_version(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     asset_id, version_id = request.path_params["id"], request.path_params["version_id"]
 
     def publish(s: Session) -> None:
@@ -74,7 +73,7 @@ def publish_version(request: Request) -> Response:
 
 
 def delete_version(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     asset_id, version_id = request.path_params["id"], request.path_params["version_id"]
 
     def delete(s: Session) -> Job:
@@ -99,17 +98,12 @@ def _seen(request: Request, s: Session) -> Asset:
 
 
 def _answer(request: Request, version_id: str, status: int = 200) -> Response:
-    services = _services(request)
+    services = http.services(request)
     with db.reading(services) as s:
         asset = assets.visible(s, request.path_params["id"], logins.require(request))
         (document,) = documents.versions_of(services, s, asset, [history.get(s, asset.id, version_id)])
     place = {"Location": f"/api/v1/assets/{asset.id}/versions/{version_id}"} if status == 201 else None
     return JSONResponse(document, status, place)
-
-
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
 
 
 routes = [

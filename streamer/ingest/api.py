@@ -39,7 +39,7 @@ from streamer.services import Services
 
 
 async def create_upload(request: Request) -> Response:
-    services = _services(request)
+    services = http.services(request)
     try:
         who = await logins.require_async(request, Permission.UPLOADS_CREATE)
         what = _wanted(request, services, who)
@@ -58,7 +58,7 @@ async def create_version(request: Request) -> Response:
     """Of the file that is the body; of one that is here already, when the body is JSON."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return await create_upload(request)
-    wanted = await http.read_within(request, NewVersion, _services(request).config.server)
+    wanted = await http.read_within(request, NewVersion, http.services(request).config.server)
     return await run_in_threadpool(versions_api.create, request, wanted)
 
 
@@ -74,7 +74,7 @@ class NewImport(BaseModel):
 
 
 def create_import(request: Request) -> Response:
-    who, services = logins.require(request, Permission.UPLOADS_CREATE), _services(request)
+    who, services = logins.require(request, Permission.UPLOADS_CREATE), http.services(request)
     body = http.read(request, NewImport)
     url = imports.checked(body.url, services.config.outbound)
     on_duplicate = duplicates.choice(body.on_duplicate, who)
@@ -87,7 +87,7 @@ def create_import(request: Request) -> Response:
 
 
 def list_uploads(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     query = select(Upload).where(Upload.user_id == who.user_id)
     if state := request.query_params.get("state"):
         query = query.where(Upload.state == _state(state))
@@ -97,7 +97,7 @@ def list_uploads(request: Request) -> Response:
 
 
 def read_upload(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     with db.reading(services) as s:
         found = uploads.owned(s, request.path_params["id"], who.user_id)
         if found is None:
@@ -106,12 +106,12 @@ def read_upload(request: Request) -> Response:
 
 
 def keep_upload(request: Request) -> Response:
-    who, services = logins.require(request, Permission.UPLOADS_CREATE), _services(request)
+    who, services = logins.require(request, Permission.UPLOADS_CREATE), http.services(request)
     return _answer(services, held.keep(services, who.user_id, request.path_params["id"]))
 
 
 def discard_upload(request: Request) -> Response:
-    who, services = logins.require(request, Permission.UPLOADS_CREATE), _services(request)
+    who, services = logins.require(request, Permission.UPLOADS_CREATE), http.services(request)
     dropped = held.discard(services, who.user_id, request.path_params["id"])
     with db.reading(services) as s:
         return JSONResponse(documents.upload(services, s, dropped))
@@ -161,11 +161,6 @@ def _state(text: str) -> UploadState:
         return UploadState(text)
     except ValueError:
         raise Invalid(f"state must be one of {', '.join(UploadState)}.") from None
-
-
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
 
 
 routes = [

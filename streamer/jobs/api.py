@@ -1,6 +1,5 @@
 """Jobs over JSON: see them, stop them, start them again."""
 
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -21,7 +20,7 @@ from streamer.services import Services
 
 
 def list_jobs(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     query = select(Job).where(Job.parent_id.is_(None))
     if not who.can(Permission.JOBS_READ):
         query = query.where(Job.owner_id == who.user_id)
@@ -36,7 +35,7 @@ def list_jobs(request: Request) -> Response:
 
 
 def read_job(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
     with db.reading(services) as s:
         row = _visible(s, request.path_params["id"], who)
         parts = steps.of(s, row.id)
@@ -46,7 +45,7 @@ def read_job(request: Request) -> Response:
 
 
 def cancel_job(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
 
     def cancel(s: Session) -> Job:
         return jobs.cancel(s, _changeable(s, request.path_params["id"], who).id)
@@ -55,7 +54,7 @@ def cancel_job(request: Request) -> Response:
 
 
 def retry_job(request: Request) -> Response:
-    who, services = logins.require(request), _services(request)
+    who, services = logins.require(request), http.services(request)
 
     def requeue(s: Session) -> Job:
         return jobs.requeue(s, _changeable(s, request.path_params["id"], who).id)
@@ -74,10 +73,10 @@ def document(row: Job, known: Progress | None) -> dict[str, Any]:
         "priority": row.priority,
         **_status(row, known),
         "cancel_requested": row.cancel_requested_at is not None,
-        "run_after": _time(row.run_after),
-        "created_at": _time(row.created_at),
-        "started_at": _time(row.started_at),
-        "finished_at": _time(row.finished_at),
+        "run_after": http.time(row.run_after),
+        "created_at": http.time(row.created_at),
+        "started_at": http.time(row.started_at),
+        "finished_at": http.time(row.finished_at),
     }
 
 
@@ -88,8 +87,8 @@ def step_document(row: Job, known: Progress | None) -> dict[str, Any]:
         "name": row.step,
         "worker": row.lease_owner,
         **_status(row, known),
-        "started_at": _time(row.started_at),
-        "finished_at": _time(row.finished_at),
+        "started_at": http.time(row.started_at),
+        "finished_at": http.time(row.finished_at),
     }
 
 
@@ -131,15 +130,6 @@ def _state(text: str) -> State:
         return State(text)
     except ValueError:
         raise Invalid(f"state must be one of {', '.join(State)}.") from None
-
-
-def _time(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
-
-
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
 
 
 routes = [

@@ -7,18 +7,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from streamer import db, kv
+from streamer import db, http, kv
 from streamer.accounts import logins
 from streamer.accounts.roles import Permission
 from streamer.errors import Unavailable
 from streamer.jobs import workers
 from streamer.jobs.workers import Seen
-from streamer.services import Services
 
 
 def list_workers(request: Request) -> Response:
     logins.require(request, Permission.JOBS_READ)
-    services = _services(request)
+    services = http.services(request)
     try:
         connection = kv.open_bytes(services.config.redis, services.config.redis_url)
         with db.reading(services) as s, connection:
@@ -31,14 +30,14 @@ def list_workers(request: Request) -> Response:
 def pause_worker(request: Request) -> Response:
     logins.require(request, Permission.JOBS_WRITE)
     name = request.path_params["name"]
-    db.retrying(_services(request), lambda s: workers.pause(s, name))
+    db.retrying(http.services(request), lambda s: workers.pause(s, name))
     return JSONResponse({"name": name, "paused": True})
 
 
 def resume_worker(request: Request) -> Response:
     logins.require(request, Permission.JOBS_WRITE)
     name = request.path_params["name"]
-    db.retrying(_services(request), lambda s: workers.resume(s, name))
+    db.retrying(http.services(request), lambda s: workers.resume(s, name))
     return JSONResponse({"name": name, "paused": False})
 
 
@@ -52,11 +51,6 @@ def document(worker: Seen) -> dict[str, Any]:
         "job_id": worker.job_id,
         "started_at": worker.since.isoformat(),
     }
-
-
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
 
 
 routes = [

@@ -1,6 +1,5 @@
 """Webhook endpoints over JSON. A secret is shown when it is made and never again."""
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -110,17 +109,13 @@ def _endpoint(row: Endpoint) -> dict[str, Any]:
         "types": row.types,
         "description": row.description,
         "enabled": row.disabled_at is None,
-        "disabled_at": _time(row.disabled_at),
+        "disabled_at": http.time(row.disabled_at),
         "disabled_reason": row.disabled_reason,
-        "failing_since": _time(row.failing_since),
-        "quiet_until": _time(row.quiet_until),
-        "old_secret_until": _time(row.old_secret_until),
-        "created_at": _time(row.created_at),
+        "failing_since": http.time(row.failing_since),
+        "quiet_until": http.time(row.quiet_until),
+        "old_secret_until": http.time(row.old_secret_until),
+        "created_at": http.time(row.created_at),
     }
-
-
-def _time(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
 
 
 routes = [

@@ -1,7 +1,6 @@
 """What was sent to a webhook endpoint, over JSON: each attempt seen, deliveries sent again, missed events replayed, a test event."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -104,18 +103,14 @@ def _delivery(row: Delivery, kinds: Mapping[str, str]) -> dict[str, Any]:
         "attempts": row.attempts,
         "status": row.status,
         "error": row.error,
-        "tried_at": _time(row.tried_at),
-        "next_attempt_at": _time(row.due_at) if row.state == DeliveryState.PENDING else None,
-        "created_at": _time(row.created_at),
+        "tried_at": http.time(row.tried_at),
+        "next_attempt_at": http.time(row.due_at) if row.state == DeliveryState.PENDING else None,
+        "created_at": http.time(row.created_at),
     }
 
 
 def _attempt(row: Attempt) -> dict[str, Any]:
-    return {"tried_at": _time(row.tried_at), "took_ms": row.took_ms, "status": row.status, "error": row.error}
-
-
-def _time(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+    return {"tried_at": http.time(row.tried_at), "took_ms": row.took_ms, "status": row.status, "error": row.error}
 
 
 routes = [
