@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
-from packager import ladder, playlist, timeline
+from packager import bandwidth, ladder, timeline
 from packager.facts import Colour, H264Facts, SourceFacts, VideoFacts
 from packager.h264 import SpsFacts
 from packager.ladder import Rung
@@ -116,7 +116,7 @@ def _cut(video: VideoFacts, coded: H264Facts, grid: Grid, origin: Fraction) -> P
 def _rated(coded: H264Facts, grid: Grid, idr: Sequence[int]) -> Passed | str:
     """Peak and average of its segments, as players will see them."""
     parts = list(_segments(coded, grid, idr))
-    peak, average = playlist.peak(parts, playlist.TARGET), playlist.average(parts)
+    peak, average = bandwidth.peak(parts), bandwidth.average(parts)
     assert coded.sps
     short = min(coded.sps.width, coded.sps.height)
     if peak > PEAK_TO_AVERAGE * average:

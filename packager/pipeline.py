@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ HASH_BLOCK = 4 << 20
 UNCAUGHT = 2.0  # seconds of film per second: slower than this, all rungs together are caught up by a viewer (see timeline.chunks)
 LOOK_S = 1.0  # between two looks at what others finished
 WATCHED_S = 0.5  # between two looks at whether anybody watches
+BEGINNING_S = 3.0  # the first stage has the cores to itself for so long, unless it is there sooner
 CORES = len(os.sched_getaffinity(0))
 FACTS: TypeAdapter[SourceFacts] = TypeAdapter(SourceFacts)
 
@@ -160,7 +162,7 @@ class _Run:
     ) -> None:
         self._store, self._prefix, self._plan, self._orders = store, prefix, plan, orders
         self._stopped = False
-        self._pictured = threading.Event()
+        self._begun, self._pictured = threading.Event(), threading.Event()
         self._maker = Maker(source, store, prefix, plan, cube, orders.limits, self._halt)
         self._done: set[Place] = set()
         self._meter = Meter(*workload.total(plan), orders.report)
@@ -189,6 +191,7 @@ class _Run:
         self._stages.add(*indexes)
 
     def _tell(self, news: Published) -> None:
+        self._begun.set()
         self._meter.playable = True
         self._orders.published(news)
 
@@ -204,6 +207,7 @@ class _Run:
             ]
             try:
                 damaged = self._started()
+                self._let_begin(works)
                 self._poster()  # before the rest, not beside it: memory is counted at its highest
                 lead = [side.submit(self._lead)]
                 if self._orders.crew:
@@ -222,6 +226,13 @@ class _Run:
             return 0
         start = renditions.start(self._plan.video)
         return 0 if start.passthrough else self._make(Step("chunk", 0, 0, (start.name,)))
+
+    def _let_begin(self, works: Sequence[Future[int]]) -> None:
+        """Wait until a viewer has something: what is done before would only delay it."""
+        until = time.monotonic() + BEGINNING_S
+        while not self._begun.wait(0.05) and time.monotonic() < until and not all(work.done() for work in works):
+            if self._halt():
+                raise Cancelled
 
     def _picture(self) -> int:
         """All rungs, one run of chunks after the other, or several at once where there are cores for it. An error ends all of them."""

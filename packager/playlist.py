@@ -15,11 +15,11 @@ from typing import Any, Final, Literal
 import m3u8
 from m3u8.model import Media, Start
 
+from packager.bandwidth import TARGET, average, peak
 from packager.index import SegmentEntry
 
 TYPE: Final = "application/vnd.apple.mpegurl"  # R4
 VERSION: Final = 6  # EXT-X-MAP outside I-frame lists (R7)
-TARGET: Final = 6  # seconds (A7.5)
 FIRST_VARIANT: Final = 2_000_000  # bit/s: what a player starts with before it has measured anything (A1.32)
 SUBTITLES: Final = "subs"
 FINAL: Final = "vod"
@@ -126,26 +126,6 @@ def _parts(rendition: MediaRendition) -> list[tuple[int, Fraction]]:
     """(bytes, seconds) of each segment, the seconds as the playlist says them: whoever checks the figures has only those."""
     times = _durations(rendition)
     return [(s.size, Fraction(micro, _MICRO)) for s, micro in zip(rendition.segments, times, strict=True)]
-
-
-def peak(parts: Sequence[tuple[int, Fraction]], target: int) -> int:
-    """The same over (bytes, seconds) pairs. A film too short for any such run counts as one run."""
-    worst = Fraction(0)
-    for first in range(len(parts)):
-        size, seconds = 0, Fraction(0)
-        for part_size, part_seconds in parts[first:]:
-            size, seconds = size + part_size, seconds + part_seconds
-            if seconds > Fraction(3, 2) * target:
-                break
-            if 2 * seconds >= target:
-                worst = max(worst, 8 * size / seconds)
-    return -int(-worst // 1) if worst else average(parts)
-
-
-def average(parts: Sequence[tuple[int, Fraction]]) -> int:
-    """Mean bit/s of (bytes, seconds) pairs, rounded up."""
-    seconds = sum((duration for _, duration in parts), Fraction(0))
-    return -int(-8 * sum(size for size, _ in parts) / seconds // 1) if seconds else 0
 
 
 def _playlist(rendition: MediaRendition, target: int | None) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from packager.bandwidth import average
 from packager.check import iframes, timing, variants, waivers
 from packager.check.entry import Entry, read_entry
 from packager.check.fetch import Missing, Source, open_source
@@ -20,7 +21,6 @@ from packager.check.playlists import check_end, is_media, read_media
 from packager.check.reader import Reader
 from packager.check.report import RULES, CheckReport, Finding, Findings, Rule
 from packager.check.variants import Variant, measured_peak
-from packager.playlist import average
 
 __all__ = ["RULES", "CheckReport", "Finding", "Rule", "check"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from packager.bandwidth import average, peak
 from packager.check import samples
 from packager.check.entry import Entry, Stream
 from packager.check.measure import Measure
@@ -12,7 +13,6 @@ from packager.check.reader import Reader
 from packager.check.report import Findings
 from packager.fmp4_read import InitFacts, read_first_moof
 from packager.mp4_boxes import Mp4Error
-from packager.playlist import average, peak
 
 
 def check_listed(entry: Entry, films: bool, findings: Findings) -> None:

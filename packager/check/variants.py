@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from packager.bandwidth import average, peak
 from packager.check.entry import Entry, Rendition, Stream
 from packager.check.measure import Measure
 from packager.check.report import Findings
-from packager.playlist import average, peak
 
 _NATURAL: Final = tuple(
     Fraction(n, d)
