@@ -61,8 +61,11 @@ bench: $(VENV)/.bench ## Measure delivery against nginx, uploads against @tus/se
 	$(BIN)/python -m benchmarks.memory
 
 .PHONY: faults
-faults: $(VENV)/.dev ## Kill everything again and again while films come in, then judge what is left (N=cycles, SEED=n)
-	$(BIN)/python -m faults --cycles $(or $(N),200) --seed $(or $(SEED),1)
+faults: $(VENV)/.dev ## Break everything again and again while films come in, then judge what is left (N=cycles, SEED=n)
+	@scripts/system-packages mariadb faketime
+	$(BIN)/python -m faults --stack embedded --cycles $(or $(N),200) --seed $(or $(SEED),1)
+	$(BIN)/python -m faults --stack servers --cycles $(or $(N),200) --seed $(or $(SEED),1)
+	$(BIN)/python -m faults --stack servers --cycles $(or $(N),20) --only encoder worker --storage-errors 0.2 --seed $(or $(SEED),1)
 
 .PHONY: wheel
 wheel: $(VENV)/.runtime ## Build the wheel into dist/

