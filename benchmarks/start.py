@@ -10,6 +10,7 @@ the server knows it from the upload.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -37,7 +38,7 @@ def main() -> None:
         folder = Path(name)
         minute = build_source(folder, 60)
         for seconds in arguments.seconds:
-            film = _film(minute, folder, seconds)
+            film = minute if seconds == 60 else _film(minute, folder, seconds)
             _print(f"passed through, {seconds} s", [_ours(film, folder, True) for _ in range(arguments.pairs)])
         pairs = [(_ours(minute, folder, False), _theirs(minute, folder)) for _ in range(arguments.pairs)]
         _print("encoded", [ours for ours, _ in pairs])
@@ -46,12 +47,14 @@ def main() -> None:
 
 
 def _film(minute: Path, folder: Path, seconds: int) -> Path:
-    """As long as asked: cut from the minute, or whole minutes of it."""
-    film = folder / "film.mp4"
+    """As long as asked: a source of its own, or whole minutes."""
     if seconds < 60:
-        run_ffmpeg(ffmpeg.input(str(minute), t=seconds).output(str(film), c="copy"))
-    else:
-        repeat(minute, film, seconds / 60)
+        short = folder / "short"
+        short.mkdir(exist_ok=True)
+        return build_source(short, seconds)
+    film = folder / "film.mp4"
+    repeat(minute, film, seconds / 60)
+    os.sync()  # an upload is on the disk before its job begins
     return film
 
 

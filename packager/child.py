@@ -20,6 +20,10 @@ from packager.errors import PackagerError
 
 TASKS = ("probe", "glance", "chunk", "remux", "audio", "stills")
 ALIVE_S = 1.0
+LOADED = (
+    "packager.plan",
+    "packager.source",
+)  # before there is a request: with FFmpeg they are most of what any task needs
 
 
 class Emitter:
@@ -45,6 +49,8 @@ class Emitter:
 
 def main() -> int:
     lockdown.die_with_parent(int(sys.argv[1]))
+    for common in LOADED:
+        importlib.import_module(common)
     request = json.load(sys.stdin)
     emit = Emitter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # a library that prints must not break the framing

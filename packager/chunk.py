@@ -39,10 +39,10 @@ I_FRAME = 1
 # The plan alone places I frames, all of them IDR, identically in every rung. At a scene cut between them x264 codes blocks as intra anyway:
 # looking for cuts costs 3 % of the time and made the benchmark's footage 2 % larger.
 X264 = "keyint=infinite:min-keyint=1000000:scenecut=0:open-gop=0"
-# Our own settings (docs/performance.md has the figures). Ten frames of look-ahead with macroblock-tree rate control are what superfast lacks most: without
+# Our own settings (docs/performance.md has the figures). Eight frames of look-ahead with macroblock-tree rate control are what superfast lacks most: without
 # them it needs 22 % more bytes than veryfast for the same VMAF, with them 4 %. Every second frame a B frame, unasked, takes a fifth less of the
 # encoder's time than up to three after a search; half a step of CRF makes up for the bytes.
-PRESET, TUNED, CRF_OFFSET = "superfast", "rc-lookahead=10:mbtree=1:bframes=1:b-adapt=0", 0.5
+PRESET, TUNED, CRF_OFFSET = "superfast", "rc-lookahead=8:mbtree=1:bframes=1:b-adapt=0", 0.5
 Timed = tuple[Fraction, av.VideoFrame]
 
 

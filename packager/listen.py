@@ -20,7 +20,7 @@ from av.packet import Packet
 
 from packager import loudness, stereo
 from packager.plan import AUDIO_RATE, AudioPlan
-from packager.source import decoded, open_source, packets
+from packager.source import decoded, only, open_source, packets
 
 METER = ("ebur128", "metadata=1:framelog=quiet")  # ten times a second it hangs what it knows on a frame
 INTEGRATED = "lavfi.r128.I"
@@ -34,6 +34,10 @@ def measure(path: str, plan: AudioPlan, alive: Callable[[], None]) -> float | No
     for sought in (True, False):
         if not meter.samples:
             with open_source(path) as container:
+                if "mp4" in container.format.name.split(
+                    ","
+                ):  # it goes by tables; others have to pass by the picture to know where they are
+                    only(container, [container.streams[plan.index]])
                 for window in _windows(plan, sought):
                     meter.hear(stereo.mixed(_frames(container, plan.index, window, sought, alive)))
     return loudness.lufs(meter.answer)

@@ -12,7 +12,7 @@ import os
 import struct
 import sys
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -20,14 +20,14 @@ import av
 import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Discard, Disposition, Stream
+from av.stream import Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 from packager.a53 import HEAD, CaptionData
 from packager.gops import MAX_FRAMES, Gops
 from packager.mp4_boxes import Box, Mp4Error, root
-from packager.source import open_source
+from packager.source import only, open_source
 from packager.tracks import MAX_PACKETS, Track, demuxed, refuse_pieces
 
 MAX_MOOV = 256 << 20  # a day at 60 fps has some 80 MB
@@ -164,19 +164,12 @@ def _agree(pts: list[int], packets: list[av.Packet[Any]]) -> None:
 
 def _packets(container: InputContainer, stream: Stream, dts: int, limit: int = LONGEST_END) -> list[av.Packet[Any]]:
     """FFmpeg's packets of one track from a key frame on."""
-    _only(container, [stream])
+    only(container, [stream])
     container.seek(dts, stream=stream)
     found = list(islice((packet for packet in container.demux(stream) if packet.size), limit))
     if len(found) == LONGEST_END:
         raise _Unfit
     return found
-
-
-def _only(container: InputContainer, streams: Iterable[Stream]) -> None:
-    """FFmpeg passes over the bytes of tracks nobody asks for."""
-    wanted = {stream.index for stream in streams}
-    for stream in container.streams:
-        stream.discard = Discard.default if stream.index in wanted else Discard.all
 
 
 def _sizes(stsz: Box, count: int) -> list[int]:
@@ -245,6 +238,6 @@ def _text(container: InputContainer, alive: Callable[[], None]) -> dict[int, Tra
     streams = [stream for stream in container.streams if isinstance(stream, SubtitleStream)]
     if not streams:
         return {}
-    _only(container, streams)
+    only(container, streams)
     container.seek(0)
     return demuxed(container, alive, *streams)

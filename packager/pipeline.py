@@ -41,6 +41,7 @@ UNCAUGHT = 2.0  # seconds of film per second: slower than this, all rungs togeth
 LOOK_S = 1.0  # between two looks at what others finished
 WATCHED_S = 0.5  # between two looks at whether anybody watches
 BEGINNING_S = 3.0  # the first stage has the cores to itself for so long, unless it is there sooner
+FIRST_CHILDREN = 2  # picture and sound begin at once
 CORES = len(os.sched_getaffinity(0))
 FACTS: TypeAdapter[SourceFacts] = TypeAdapter(SourceFacts)
 
@@ -105,15 +106,16 @@ def encode(
     the steps of the encode are shared with other processes; all else stays with this one.
     """
     report(Progress("probing", 0.0))
-    facts = probe(source, cancelled=cancelled)
-    digest = source_sha256 or _sha256(source, cancelled)
     orders = Orders(report, published, cancelled, watched, limits, packages, crew)
-    plan = planning.make(facts, digest, options)
-    try:
-        return _carried_out(source, store, prefix, plan, facts, orders)
-    except EncodeFailed as error:
-        if error.code != NOT_PASSABLE:
-            raise
+    with sandbox.spares(1 + FIRST_CHILDREN):
+        facts = probe(source, cancelled=cancelled)
+        digest = source_sha256 or _sha256(source, cancelled)
+        plan = planning.make(facts, digest, options)
+        try:
+            return _carried_out(source, store, prefix, plan, facts, orders)
+        except EncodeFailed as error:
+            if error.code != NOT_PASSABLE:
+                raise
     # A packet deep in the source broke what its index and key frames promised: the picture is encoded after all.
     _discard(store, prefix(plan.version) if callable(prefix) else prefix)
     plan = planning.make(facts, digest, replace(options, passthrough=False))

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,16 +49,53 @@ def run(
     task: str, request: dict[str, Any], *, limits: Limits = LIMITS, cancelled: Callable[[], bool] = lambda: False
 ) -> Iterator[Message]:
     """Yield the child's messages; raise PackagerError when it reports one, dies or stalls. Closing the iterator kills the child."""
-    with tempfile.TemporaryFile() as stderr:
-        child = _start(stderr)
-        try:
-            _ask(child, {**request, "task": task, "memory_bytes": limits.memory_bytes, "cpu_s": limits.cpu_s})
-            yield from _messages(child, limits, cancelled)
-            _judge(_ended(child, limits.stall_s), stderr)
-        finally:
-            _kill(child)
-            assert child.stdout
-            child.stdout.close()
+    child = _taken()
+    try:
+        _ask(child, {**request, "task": task, "memory_bytes": limits.memory_bytes, "cpu_s": limits.cpu_s})
+        yield from _messages(child, limits, cancelled)
+        _judge(_ended(child, limits.stall_s), child.errors)
+    finally:
+        child.close()
+
+
+@contextlib.contextmanager
+def spares(count: int) -> Iterator[None]:
+    """So many children of this process are started ahead, for whoever needs one while the block lasts: loading FFmpeg takes a third of a second."""
+    ahead = [_Child() for _ in range(count)]
+    _spares.extend(ahead)
+    try:
+        yield
+    finally:
+        for child in ahead:
+            with contextlib.suppress(ValueError):  # it was taken
+                _spares.remove(child)
+                child.close()
+
+
+def _taken() -> _Child:
+    with contextlib.suppress(IndexError):
+        return _spares.popleft()
+    return _Child()
+
+
+class _Child:
+    """A process that waits for a request."""
+
+    def __init__(self) -> None:
+        self.errors = tempfile.TemporaryFile()
+        self.process = _start(self.errors)
+
+    def close(self) -> None:
+        """Kill it, if it has not ended."""
+        _kill(self.process)
+        assert self.process.stdin and self.process.stdout
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self.errors.close()
+
+
+_spares: deque[_Child] = deque()
 
 
 def _start(stderr: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -79,15 +117,15 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _ask(child: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
-    assert child.stdin
-    with contextlib.suppress(BrokenPipeError), child.stdin as pipe:  # if it died already, its exit status says why
+def _ask(child: _Child, request: dict[str, Any]) -> None:
+    assert child.process.stdin
+    with contextlib.suppress(BrokenPipeError), child.process.stdin as pipe:  # if it died already, its exit status says why
         pipe.write(json.dumps(request).encode())
 
 
-def _messages(child: subprocess.Popen[bytes], limits: Limits, cancelled: Callable[[], bool]) -> Iterator[Message]:
-    assert child.stdout
-    reader = _Reader(child.stdout.fileno(), limits.stall_s, cancelled)
+def _messages(child: _Child, limits: Limits, cancelled: Callable[[], bool]) -> Iterator[Message]:
+    assert child.process.stdout
+    reader = _Reader(child.process.stdout.fileno(), limits.stall_s, cancelled)
     while header := reader.line():
         kind, size, fields = _parsed(header)
         payload = reader.exactly(size)
@@ -174,10 +212,10 @@ def _stalled(seconds: float) -> EncodeFailed:
     return EncodeFailed("stalled", "The decoder made no progress", detail)
 
 
-def _ended(child: subprocess.Popen[bytes], patience_s: float) -> int:
+def _ended(child: _Child, patience_s: float) -> int:
     """Its exit status; it has closed its output, so it is about to end or hangs."""
     try:
-        return child.wait(patience_s)
+        return child.process.wait(patience_s)
     except subprocess.TimeoutExpired as error:
         raise _stalled(patience_s) from error
 

@@ -7,7 +7,7 @@ the codec context.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from heapq import heappop, heappush
 from typing import Any
@@ -18,6 +18,7 @@ import av.logging
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from packager.errors import SourceRefused
@@ -66,6 +67,13 @@ def packets(container: InputContainer, *streams: VideoStream | AudioStream) -> I
         yield from container.demux(*streams)
     except av.error.FFmpegError as error:
         _not_memory(error)
+
+
+def only(container: InputContainer, streams: Iterable[Stream]) -> None:
+    """FFmpeg passes over the bytes of tracks nobody asks for, where its demuxer can."""
+    wanted = {stream.index for stream in streams}
+    for stream in container.streams:
+        stream.discard = Discard.default if stream.index in wanted else Discard.all
 
 
 def decoded(packet: Packet[Any]) -> list[Any] | None:

@@ -46,7 +46,7 @@ class Product:
     def __init__(self, data: Path, **environment: str) -> None:
         self.data, self.port = data, free_port()
         data.mkdir(parents=True, exist_ok=True)
-        self._environment = {**os.environ, **IMPATIENT, **environment}
+        self.environment = {**os.environ, **IMPATIENT, **environment}
         self.email, self.password = "admin@example.org", "correct horse battery"
         self._said(
             "user", "create", "--email", self.email, "--role", "admin", "--name", "Admin", "--password", self.password
@@ -57,13 +57,13 @@ class Product:
     @property
     def config(self) -> Config:
         """What its processes read."""
-        with patch.dict(os.environ, self._environment):
+        with patch.dict(os.environ, self.environment):
             return Config.load(data_dir=self.data)
 
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """A `streamer` command on its data."""
         command = [sys.executable, "-m", "streamer.cli", *words, "--data", str(self.data)]
-        return subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True)
+        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
 
     def _said(self, *words: str) -> str:
         done = self.command(*words)
@@ -74,7 +74,7 @@ class Product:
         command = [sys.executable, "-m", "streamer.cli", "up", "--data", str(self.data), "--port", str(self.port)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, preexec_fn=die_with_parent
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, preexec_fn=die_with_parent
             )
         self.wait(self.is_ready, 40)
         return self
