@@ -1,6 +1,6 @@
 """A request's body on its way to a thread that writes it: receiving and writing overlap, and memory stays flat.
 
-The event loop gathers pieces into batches of 1 MiB, joins them only if they are many, and hands them over; two batches may wait. A slow disk thus slows the sender,
+The event loop gathers pieces into batches of 1 MiB, joins them only if they are many, and hands them over; eight batches may wait. A slow disk thus slows the sender,
 a slow sender costs a sleeping thread, and a sender that is silent for too long is let go. However the stream ends, what came is written.
 
 A sender that vanished without a word looks like a slow one. So the thread asks a few times a second whether it should let go (`asked`),
@@ -32,7 +32,7 @@ UNLIMITED = 1 << 62
 """`max_body_size` of routes that take films: their endpoints hold the configured limit, with a sentence that names it."""
 
 _BATCH = 1 << 20
-_WAITING, _MOST_PIECES = 2, 8
+_WAITING, _MOST_PIECES = 8, 8
 _LOOK_S, _SILENT_S = 0.1, 0.25
 _LINGER_S, _LINGER_BYTES = 2.0, 64 << 20
 _ADVICE = "Send the file again, or the rest of it if the upload can be resumed."
