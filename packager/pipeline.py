@@ -238,7 +238,7 @@ class _Run:
 
     def _picture(self) -> int:
         """All rungs, one run of chunks after the other, or several at once where there are cores for it. An error ends all of them."""
-        runs = steps.picture(self._plan)
+        runs = steps.picture(self._plan, shared=self._orders.crew is not None)
         if self._orders.crew:
             return self._carry_out(runs)
         with ThreadPoolExecutor(max(1, CORES // workload.CORES_PER_CHILD), thread_name_prefix="chunk") as pool:
@@ -257,7 +257,7 @@ class _Run:
             while self._meter.speed() >= UNCAUGHT or not self._orders.watched():
                 if self._pictured.wait(WATCHED_S):
                     return 0
-            for run in steps.picture(self._plan):
+            for run in steps.picture(self._plan, shared=False):
                 self._make(replace(run, renditions=(start.name,)))
         return 0
 

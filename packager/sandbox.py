@@ -119,7 +119,10 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 
 def _ask(child: _Child, request: dict[str, Any]) -> None:
     assert child.process.stdin
-    with contextlib.suppress(BrokenPipeError), child.process.stdin as pipe:  # if it died already, its exit status says why
+    with (
+        contextlib.suppress(BrokenPipeError),
+        child.process.stdin as pipe,
+    ):  # if it died already, its exit status says why
         pipe.write(json.dumps(request).encode())
 
 

@@ -74,12 +74,12 @@ def remux(plan: Plan) -> list[Step]:
     return [Step("remux", 0, len(plan.video.chunks) - 1, (name,)) for name in passed if plan.video]
 
 
-def picture(plan: Plan) -> list[Step]:
+def picture(plan: Plan, *, shared: bool) -> list[Step]:
     """Runs of chunks in all rungs that are encoded."""
     names = tuple(rung.name for rung in plan.video.rungs if not rung.passthrough) if plan.video else ()
     if not plan.video or not names:
         return []
-    return [Step("chunk", run[0].number, run[-1].number, names) for run in workload.runs(plan.video)]
+    return [Step("chunk", run[0].number, run[-1].number, names) for run in workload.runs(plan.video, shared=shared)]
 
 
 def cost(plan: Plan, places: set[Place]) -> float:

@@ -10,6 +10,7 @@ from packager.timeline import Chunk
 
 CORES_PER_CHILD = 6  # a child's rungs keep about so many busy
 RUN_S = 60  # of film for one child: starting one costs about a second of CPU time
+SHARES = 4  # of what is left, where several workers share a film: the last runs are short, so that all end at about the same time
 
 
 def total(plan: Plan) -> tuple[float, float]:
@@ -24,14 +25,14 @@ def cost(plan: VideoPlan, places: Iterable[tuple[str, int]]) -> float:
     return sum(_seconds(plan, plan.chunks[number]) * weights[name] for name, number in places)
 
 
-def runs(plan: VideoPlan) -> Iterator[Sequence[Chunk]]:
-    """All chunks, as many together as make RUN_S."""
-    first, seconds = 0, 0.0
+def runs(plan: VideoPlan, *, shared: bool = False) -> Iterator[Sequence[Chunk]]:
+    """All chunks, as many together as make RUN_S, or less near the end of a film that is shared."""
+    first, seconds, left = 0, 0.0, sum(_seconds(plan, chunk) for chunk in plan.chunks)
     for following, chunk in enumerate(plan.chunks, 1):
         seconds += _seconds(plan, chunk)
-        if seconds >= RUN_S or following == len(plan.chunks):
+        if seconds >= (min(RUN_S, left / SHARES) if shared else RUN_S) or following == len(plan.chunks):
             yield plan.chunks[first:following]
-            first, seconds = following, 0.0
+            first, seconds, left = following, 0.0, left - seconds
 
 
 def _seconds(plan: VideoPlan, chunk: Chunk) -> float:

@@ -43,6 +43,17 @@ def test_runs_are_all_chunks_in_order_and_all_but_the_last_are_long_enough(segme
         assert sum(segments[chunk.number] for chunk in run[:-1]) * 6 < workload.RUN_S
 
 
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=50))
+def test_shared_runs_are_all_chunks_in_order_and_get_shorter(segments: list[int]) -> None:
+    made = plan(segments)
+    runs = list(workload.runs(made, shared=True))
+    assert [chunk for run in runs for chunk in run] == list(made.chunks)
+    assert len(runs) >= len(list(workload.runs(made)))
+    for number, run in enumerate(runs):
+        left = sum(segments[chunk.number] for later in runs[number:] for chunk in later) * 6
+        assert sum(segments[chunk.number] for chunk in run[:-1]) * 6 < min(workload.RUN_S, left / workload.SHARES)
+
+
 def test_the_cost_of_all_places_is_the_pictures_share_of_the_total() -> None:
     made = plan([1, 1, 2, 4])
     places = {(rung.name, chunk.number) for rung in made.rungs for chunk in made.chunks}
