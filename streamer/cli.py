@@ -114,6 +114,41 @@ def fsck(
     raise typer.Exit(1 if left else 0)
 
 
+@app.command()
+def backup(
+    to: Annotated[str, typer.Argument(help="A folder or s3://bucket/prefix?endpoint=…; each run copies what is new.")],
+    objects: Annotated[
+        bool, typer.Option(help="Films too; --no-objects where storage is backed up by other means.")
+    ] = True,
+    keep: Annotated[int, typer.Option(min=0, help="Remove all but so many snapshots; 0 keeps all.")] = 0,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Copy database, keys and films, beside a running server. Keep it as private as the server: it has the keys."""
+    from streamer.ops import backup_report
+
+    with _opened(config, data) as services:
+        backup_report.backup(services, to, objects=objects, keep=keep)
+
+
+@app.command()
+def restore(
+    source: Annotated[str, typer.Argument(help="Where `streamer backup` copied to.", metavar="FROM")],
+    at: Annotated[str | None, typer.Option(help="The snapshot.  [default: the newest]")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show the snapshots and do nothing.")] = False,
+    objects: Annotated[bool, typer.Option(help="Films too; --no-objects where storage is as it was.")] = True,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Bring a backup back into an installation that has nothing yet, on SQLite or MariaDB whatever it came from."""
+    from streamer.ops import backup_report
+
+    if listing:
+        backup_report.show(source, _settings(config, data))
+    else:
+        backup_report.restore(_settings(config, data), source, at, objects=objects)
+
+
 @app.command("import")
 def import_(
     paths: Annotated[list[Path], typer.Argument(help="Films, or folders of films.", metavar="FILES...")],

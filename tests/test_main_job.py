@@ -1,6 +1,7 @@
 """The main job against the running product: a film goes in over HTTP and plays by its signed URL; what is not a film publishes nothing."""
 
 import gzip
+import shutil
 import socket
 import subprocess
 import threading
@@ -132,6 +133,24 @@ def test_an_empty_file_is_refused_at_the_door(product: Product) -> None:
     answer = product.upload(b"")
     assert answer.status == 400 and "empty" in answer.json["detail"].lower()
     assert product.api("GET", "/assets").json["data"] == before
+
+
+def test_after_backup_wipe_and_restore_everything_plays_by_the_urls_it_had(
+    tmp_path: Path, film: Path, ffmpeg: str
+) -> None:
+    with Product(tmp_path / "var") as product:
+        asset = product.ready(film)
+        url = product.play(asset)["manifest_url"]
+        done = product.command("backup", str(tmp_path / "backups"))
+        assert done.returncode == 0, done.stderr
+    shutil.rmtree(product.data)
+    done = product.command("restore", str(tmp_path / "backups"))
+    assert done.returncode == 0, done.stderr
+    assert product.command("fsck", "--settled", "0").stdout == "0 differences.\n"
+    with product:
+        played = subprocess.run([ffmpeg, "-v", "warning", "-i", url, "-f", "null", "-"], capture_output=True, text=True)
+        assert (played.returncode, played.stderr) == (0, "")
+        assert product.asset(asset["id"])["title"] == asset["title"]  # by the same API key
 
 
 @pytest.mark.timeout(240)

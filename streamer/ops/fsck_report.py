@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 
 from streamer.ops import fsck
 from streamer.ops.fsck import Difference
+from streamer.ops.terminal import Where
 from streamer.services import Services
-
-TELL_S = 0.5
 
 
 def run(services: Services, *, repair: bool, hashes: bool, settled_s: float, as_json: bool) -> int:
     """Print each difference as it is found and mend it if asked; how many stay."""
     found = mended = 0
-    where = _Where()
+    where = Where()
     for difference in fsck.check(services, hashes=hashes, settled_s=settled_s, progress=where.tell):
         found += 1
         done = repair and difference.repair is not None
@@ -48,20 +45,3 @@ def _line(difference: Difference, repair: bool) -> str:
 def _json(difference: Difference, mended: bool) -> str:
     fields = {"kind": difference.kind, "subject": difference.subject, "detail": difference.detail, "mended": mended}
     return json.dumps({**fields, "repairable": bool(difference.mend)})
-
-
-class _Where:
-    """Where the walk is, on one line of a terminal; nothing anywhere else."""
-
-    def __init__(self) -> None:
-        self._told, self._shown = 0.0, False
-
-    def tell(self, where: str) -> None:
-        if sys.stderr.isatty() and time.monotonic() - self._told > TELL_S:
-            self._told, self._shown = time.monotonic(), True
-            print(f"\r\x1b[K{where}", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self._shown = False
