@@ -5,7 +5,7 @@ Pages are Jinja templates over the design system; what moves on them talks to `/
 
 from starlette.routing import BaseRoute, Route
 
-from admin.views import films, keys, logins, people, webhooks
+from admin.views import films, keys, logins, people, roles, webhooks
 from admin.views.guard import action, page
 from streamer.services import Services
 
@@ -21,7 +21,14 @@ def create(services: Services) -> list[BaseRoute]:
         Route("/admin/assets/{id}", page(films.asset)),
         Route("/admin/people", page(people.show)),
         Route("/admin/people", action(people.add), methods=["POST"]),
+        Route("/admin/people/{id}", page(people.one)),
+        Route("/admin/people/{id}/role", action(people.set_role), methods=["POST"]),
         Route("/admin/people/{id}/disabled", action(people.set_disabled), methods=["POST"]),
+        Route("/admin/roles", page(roles.show)),
+        Route("/admin/roles", action(roles.make), methods=["POST"]),
+        Route("/admin/roles/{name}", page(roles.one)),
+        Route("/admin/roles/{name}", action(roles.change), methods=["POST"]),
+        Route("/admin/roles/{name}/delete", action(roles.delete), methods=["POST"]),
         Route("/admin/api-keys", page(keys.show)),
         Route("/admin/api-keys", action(keys.make), methods=["POST"]),
         Route("/admin/api-keys/{id}/revoke", action(keys.revoke), methods=["POST"]),

@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from admin import app as admin_app
 from streamer import ui
 from streamer.accounts import api as accounts_api
+from streamer.accounts import roles_api
 from streamer.catalog import api as catalog_api
 from streamer.config import Config
 from streamer.delivery import api as delivery_api
@@ -85,6 +86,7 @@ def _services(config: Config) -> Services:
 def _routes(services: Services) -> list[BaseRoute]:
     api = [
         *accounts_api.routes,
+        *roles_api.routes,
         *jobs_api.routes,
         *workers_api.routes,
         *catalog_api.routes,

@@ -247,7 +247,7 @@ def workers_resume(
 @user.command("create")
 def user_create(
     email: Annotated[str, typer.Option(help="Used to sign in.")],
-    role: Annotated[str, typer.Option(help="admin, editor or viewer.")],
+    role: Annotated[str, typer.Option(help="Such as admin, editor, member or viewer, or one made here.")],
     name: Annotated[str | None, typer.Option(help="Shown to others.  [default: the e-mail address]")] = None,
     password: Annotated[str | None, typer.Option(help="Made and printed when not given.")] = None,
     config: ConfigFile = None,

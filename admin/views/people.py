@@ -1,21 +1,24 @@
-"""Accounts: listed, added, shut out and let in again."""
+"""Accounts: listed, added, given another role, shut out and let in again."""
+
+from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
 from admin.views.guard import see, text
 from admin.views.rendering import render
-from streamer import db
-from streamer.accounts import login_sessions, logins, users
+from streamer import db, http
+from streamer.accounts import login_sessions, logins, rolebook, users
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission, Role
 from streamer.accounts.tables import User
-from streamer.errors import Conflict, Invalid, Problem
+from streamer.errors import Conflict, Forbidden, Invalid, Problem
 
 HERE = "/admin/people"
-ROLES = ((Role.ADMIN, "Admin"), (Role.EDITOR, "Editor"), (Role.VIEWER, "Viewer"))
+DONE = {"role": "The new role holds from their next click on."}
 _FIELDS = ("name", "email", "role")
 _SHOWN = 500
 
@@ -29,23 +32,40 @@ def show(request: Request, who: Principal) -> Response:
 def add(request: Request, who: Principal, form: FormData) -> Response:
     """A new account; the form again, filled in, when something is wrong with it."""
     logins.require(request, Permission.USERS_WRITE)
-    services = request.app.state.services
+    services = http.services(request)
     given = {name: text(form, name) for name in (*_FIELDS, "password")}
     try:
-        db.retrying(services, lambda s: users.create(s, services.config.accounts, **given))
-    except (Invalid, Conflict) as refusal:
+        db.retrying(services, lambda s: users.create(s, services.config.accounts, held=who.permissions, **given))
+    except (Invalid, Conflict, Forbidden) as refusal:
         return _page(request, who, refusal=refusal, given=given)
     return see(HERE)
+
+
+def one(request: Request, who: Principal) -> Response:
+    """A person."""
+    logins.require(request, Permission.USERS_READ)
+    return _person(request, who, done=DONE.get(request.query_params.get("done", ""), ""))
+
+
+def set_role(request: Request, who: Principal, form: FormData) -> Response:
+    """Another role."""
+    logins.require(request, Permission.USERS_WRITE)
+    user_id, role = request.path_params["id"], text(form, "role")
+    try:
+        db.retrying(http.services(request), lambda s: users.set_role(s, user_id, role, who.permissions))
+    except (Invalid, Conflict, Forbidden) as refusal:
+        return _person(request, who, refusal=refusal, role=role)
+    return see(f"{HERE}/{user_id}?done=role")
 
 
 def set_disabled(request: Request, who: Principal, form: FormData) -> Response:
     """Shuts an account out, ending its sessions, or lets it in again."""
     logins.require(request, Permission.USERS_WRITE)
-    services = request.app.state.services
+    services = http.services(request)
     user_id, disabled = request.path_params["id"], text(form, "disabled") == "yes"
     try:
-        db.retrying(services, lambda s: users.set_disabled(s, user_id, disabled))
-    except Conflict as refusal:
+        db.retrying(services, lambda s: users.set_disabled(s, user_id, disabled, who.permissions))
+    except (Conflict, Forbidden) as refusal:
         return _page(request, who, refusal=refusal)
     if disabled:
         login_sessions.end_all(services, user_id)
@@ -55,20 +75,51 @@ def set_disabled(request: Request, who: Principal, form: FormData) -> Response:
 def _page(
     request: Request, who: Principal, *, refusal: Problem | None = None, given: dict[str, str] | None = None
 ) -> Response:
-    with db.reading(request.app.state.services) as s:
+    with db.reading(http.services(request)) as s:
         people = s.scalars(select(User).order_by(User.id).limit(_SHOWN)).all()
+        common = _common(s, who, refusal)
     return render(
         request,
         who,
         "people/list.html",
         section="people",
         heading="People",
-        status=refusal.status if refusal else 200,
         people=people,
-        roles=ROLES,
         form=given or dict.fromkeys(_FIELDS, "") | {"role": Role.EDITOR},
-        problem=(refusal.detail or refusal.title) if refusal else "",
-        may_change=who.can(Permission.USERS_WRITE),
-        password_min=request.app.state.services.config.accounts.password_min_chars,
-        own_id=who.user_id,
+        password_min=http.services(request).config.accounts.password_min_chars,
+        may_see_roles=who.can(Permission.ROLES_READ),
+        **common,
     )
+
+
+def _person(
+    request: Request, who: Principal, *, refusal: Problem | None = None, role: str = "", done: str = ""
+) -> Response:
+    with db.reading(http.services(request)) as s:
+        person = users.get(s, request.path_params["id"])
+        beyond = not rolebook.permissions(s, person.role) <= who.permissions
+        common = _common(s, who, refusal)
+    return render(
+        request,
+        who,
+        "people/person.html",
+        section="people",
+        heading=person.name,
+        person=person,
+        role=role or person.role,
+        beyond=beyond,
+        done=done,
+        **common,
+    )
+
+
+def _common(s: Session, who: Principal, refusal: Problem | None) -> dict[str, Any]:
+    """`roles` are those that whoever looks may give."""
+    giveable = [one for one in rolebook.entries(s) if one.permissions <= who.permissions]
+    return {
+        "status": refusal.status if refusal else 200,
+        "problem": (refusal.detail or refusal.title) if refusal else "",
+        "roles": [(one.name, one.name.capitalize() if one.built_in else one.name) for one in giveable],
+        "may_change": who.can(Permission.USERS_WRITE),
+        "own_id": who.user_id,
+    }

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -33,7 +34,8 @@ class NewUser(_Body):
 
 
 class UserChange(_Body):
-    disabled: bool
+    disabled: bool | None = None
+    role: str | None = None
 
 
 class NewKey(_Body):
@@ -79,19 +81,27 @@ def list_users(request: Request) -> Response:
 
 
 def create_user(request: Request) -> Response:
-    logins.require(request, Permission.USERS_WRITE)
+    held = logins.require(request, Permission.USERS_WRITE).permissions
     body = http.read(request, NewUser)
     services = request.app.state.services
     fields = body.model_dump()
-    user = db.retrying(services, lambda s: users.create(s, services.config.accounts, **fields))
+    user = db.retrying(services, lambda s: users.create(s, services.config.accounts, held=held, **fields))
     return JSONResponse(_user(user), 201)
 
 
 def change_user(request: Request) -> Response:
-    logins.require(request, Permission.USERS_WRITE)
+    held = logins.require(request, Permission.USERS_WRITE).permissions
     body = http.read(request, UserChange)
-    services = request.app.state.services
-    user = db.retrying(services, lambda s: users.set_disabled(s, request.path_params["id"], body.disabled))
+    services, user_id = request.app.state.services, request.path_params["id"]
+
+    def change(s: Session) -> User:
+        if body.role is not None:
+            users.set_role(s, user_id, body.role, held)
+        if body.disabled is not None:
+            users.set_disabled(s, user_id, body.disabled, held)
+        return users.get(s, user_id)
+
+    user = db.retrying(services, change)
     if body.disabled:
         login_sessions.end_all(services, user.id)
     return JSONResponse(_user(user))

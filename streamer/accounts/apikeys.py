@@ -9,7 +9,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
-from streamer.accounts.roles import Permission, permissions
+from streamer.accounts import rolebook
+from streamer.accounts.roles import Permission, understood
 from streamer.accounts.tables import ApiKey, User
 from streamer.errors import Invalid, NotFound
 
@@ -23,7 +24,7 @@ _SEEN_EVERY = timedelta(minutes=1)
 def issue(s: Session, user: User, *, name: str, scopes: Iterable[str] = (EVERYTHING,)) -> tuple[ApiKey, str]:
     """A new key of this user: the row, and the secret, which nobody can see again."""
     wanted = list(dict.fromkeys(scopes))
-    if unknown := set(wanted) - {EVERYTHING, *Permission}:
+    if unknown := [scope for scope in wanted if scope != EVERYTHING and not understood([scope])]:
         detail = f"has no permission {', '.join(sorted(unknown))}"
         raise Invalid(f"The list of scopes {detail}.", errors=[{"pointer": "/scopes", "detail": detail}])
     secret = _PREFIX + secrets.token_urlsafe(32)
@@ -32,7 +33,7 @@ def issue(s: Session, user: User, *, name: str, scopes: Iterable[str] = (EVERYTH
         user_id=user.id,
         name=name.strip()[:200] or "key",
         secret_sha256=_digest(secret),
-        scopes=wanted,
+        scopes=[EVERYTHING] if EVERYTHING in wanted else sorted(understood(wanted)),
         created_at=db.now(),
     )
     s.add(key)
@@ -51,10 +52,11 @@ def find(s: Session, secret: str) -> tuple[ApiKey, User] | None:
     return (row[0], row[1]) if row else None
 
 
-def grants(key: ApiKey, role: str) -> frozenset[Permission]:
-    """What the key may do: its scopes, and never more than the role."""
-    allowed = permissions(role)
-    return allowed if EVERYTHING in key.scopes else allowed & frozenset(key.scopes)
+def grants(s: Session, key: ApiKey, role: str) -> tuple[frozenset[Permission], bool]:
+    """What the key may do: its scopes, and never more than the role may now; and whether that is less than the role."""
+    allowed = rolebook.permissions(s, role)
+    granted = allowed if EVERYTHING in key.scopes else allowed & understood(key.scopes)
+    return granted, granted != allowed
 
 
 def is_stale(key: ApiKey) -> bool:

@@ -22,8 +22,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from streamer import db
-from streamer.accounts import apikeys, login_sessions, passwords, throttle
-from streamer.accounts.roles import Permission, permissions
+from streamer.accounts import apikeys, login_sessions, passwords, rolebook, throttle
+from streamer.accounts.roles import Permission
 from streamer.accounts.tables import User
 from streamer.errors import Forbidden, Problem, Unauthenticated
 from streamer.services import Services
@@ -46,6 +46,7 @@ class Principal:
     session_id: str | None = None
     key_id: str | None = None
     csrf_token: str | None = field(default=None, repr=False)
+    narrowed: bool = False
 
     def can(self, permission: Permission) -> bool:
         """Whether this permission was granted."""
@@ -54,7 +55,7 @@ class Principal:
     @property
     def unrestricted(self) -> bool:
         """Whether this way in has all rights of the role; a key with narrower scopes has not."""
-        return self.permissions == permissions(self.role)
+        return not self.narrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +174,13 @@ def _identify(request: Request) -> Principal | None:
 def _by_key(services: Services, secret: str) -> Principal:
     with db.reading(services) as s:
         found = apikeys.find(s, secret)
-    if found is None:
-        raise Unauthenticated("The API key is unknown, revoked, or of a disabled account.", code="bad_key")
-    key, user = found
+        if found is None:
+            raise Unauthenticated("The API key is unknown, revoked, or of a disabled account.", code="bad_key")
+        key, user = found
+        granted, narrowed = apikeys.grants(s, key, user.role)
     if apikeys.is_stale(key):
         db.retrying(services, lambda s: apikeys.note_use(s, key.id))
-    return Principal(user.id, user.email, user.name, user.role, apikeys.grants(key, user.role), key_id=key.id)
+    return Principal(user.id, user.email, user.name, user.role, granted, key_id=key.id, narrowed=narrowed)
 
 
 def _by_cookie(request: Request, services: Services, cookie: str) -> Principal | None:
@@ -187,13 +189,13 @@ def _by_cookie(request: Request, services: Services, cookie: str) -> Principal |
         return None
     with db.reading(services) as s:
         user = s.get(User, known.user_id)
-    if user is None or user.disabled_at is not None:
-        return None
+        if user is None or user.disabled_at is not None:
+            return None
+        granted = rolebook.permissions(s, user.role)
     token = _csrf_token(services, known.id)
     request.state.refusal = _csrf_refusal(request, token)
     if request.state.refusal is not None:
         return None
-    granted = permissions(user.role)
     return Principal(user.id, user.email, user.name, user.role, granted, session_id=known.id, csrf_token=token)
 
 

@@ -24,6 +24,17 @@ class User(Base):
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class CustomRole(Base):
+    """A role that was made here. The built-in ones are code (`roles.PERMISSIONS`) and never rows."""
+
+    __tablename__ = "roles"
+
+    name: Mapped[str] = mapped_column(Code, primary_key=True)
+    permissions: Mapped[list[str]] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class ApiKey(Base):
     """A bearer key. `scopes` are permissions that narrow the owner's role; `["*"]` narrows nothing."""
 

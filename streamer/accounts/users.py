@@ -1,30 +1,31 @@
 """People: made by an administrator or the command line, found by id, e-mail address or name, disabled but never removed.
 
-All functions work inside the caller's transaction.
+Whoever changes an account may do all that it may do, before and afterwards: see `rolebook` for `held`. All functions work inside the caller's
+transaction.
 """
 
 import re
 from collections.abc import Iterable
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
-from streamer.accounts import passwords
+from streamer.accounts import passwords, rolebook
+from streamer.accounts.rolebook import Held
 from streamer.accounts.roles import Role
 from streamer.accounts.tables import User
 from streamer.config import Accounts
-from streamer.errors import Conflict, Invalid, NotFound
+from streamer.errors import Conflict, Forbidden, Invalid, NotFound
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
-def create(s: Session, config: Accounts, *, email: str, name: str, role: str, password: str) -> User:
-    """A new account; Conflict when the address is taken, Invalid when a field can't be used."""
+def create(s: Session, config: Accounts, *, email: str, name: str, role: str, password: str, held: Held = None) -> User:
+    """A new account; Conflict when the address is taken, Invalid when a field can't be used, Forbidden when the role is too much to give."""
     address = _address(email)
-    if role not in set(Role):
-        raise _invalid("role", f"must be one of {', '.join(Role)}")
+    rolebook.check_gift(s, role, held)
     if not 1 <= len(name.strip()) <= 200:
         raise _invalid("name", "must have 1 to 200 characters")
     user = User(
@@ -69,12 +70,22 @@ def names(s: Session, user_ids: Iterable[str]) -> dict[str, str]:
     return {user_id: name for user_id, name in s.execute(found)}
 
 
-def set_disabled(s: Session, user_id: str, disabled: bool) -> User:
+def set_disabled(s: Session, user_id: str, disabled: bool, held: Held = None) -> User:
     """Shut an account out or let it in again; the last active administrator can't be shut out."""
-    user = get(s, user_id)
-    if disabled and user.role == Role.ADMIN and _active_admins(s) == 1 and user.disabled_at is None:
-        raise Conflict("This is the last active administrator.", code="last_admin")
+    user = _changeable(s, user_id, held)
+    if disabled:
+        _refuse_last_admin(s, user)
     user.disabled_at = (user.disabled_at or db.now()) if disabled else None
+    return user
+
+
+def set_role(s: Session, user_id: str, role: str, held: Held = None) -> User:
+    """Another role, from the next request on; the last active administrator stays one."""
+    user = _changeable(s, user_id, held)
+    rolebook.check_gift(s, role, held)
+    if role != Role.ADMIN:
+        _refuse_last_admin(s, user)
+    user.role = role
     return user
 
 
@@ -83,9 +94,22 @@ def any_exist(s: Session) -> bool:
     return s.scalar(select(User.id).limit(1)) is not None
 
 
-def _active_admins(s: Session) -> int:
-    query = select(func.count()).select_from(User).where(User.role == Role.ADMIN, User.disabled_at.is_(None))
-    return s.scalar(query) or 0
+def _changeable(s: Session, user_id: str, held: Held) -> User:
+    user = get(s, user_id)
+    if held is not None and not rolebook.permissions(s, user.role) <= set(held):
+        raise Forbidden(
+            "This person may do more than you, so their account is not yours to change.", code="more_than_own"
+        )
+    return user
+
+
+def _refuse_last_admin(s: Session, user: User) -> None:
+    if user.role != Role.ADMIN or user.disabled_at is not None:
+        return
+    # Locked: two administrators who shut each other out at once must not both succeed.
+    active = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None)).with_for_update()
+    if len(s.scalars(active).all()) == 1:
+        raise Conflict("This is the last active administrator.", code="last_admin")
 
 
 def _address(email: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from streamer.accounts.roles import Permission, permissions
+from streamer.accounts import rolebook
+from streamer.accounts.roles import Permission
 from streamer.accounts.tables import User
 from streamer.catalog import history, news, versions
 from streamer.catalog.tables import Asset, Version
@@ -61,7 +62,7 @@ def of_file(s: Session, asset_id: str, source: Source, user_id: str) -> tuple[As
     if asset is None or asset.deleted_at is not None:
         raise FilmGone("It was deleted while the file was on its way. Upload the file as a new film.")
     user = s.get_one(User, user_id)
-    if asset.owner_id != user_id and Permission.ASSETS_WRITE not in permissions(user.role):
+    if asset.owner_id != user_id and Permission.ASSETS_WRITE not in rolebook.permissions(s, user.role):
         raise FilmGone("Your account may not change it any more. Ask its owner or an administrator.")
     return asset, _made(s, asset, source, user_id, None)
 

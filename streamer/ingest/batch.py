@@ -11,8 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from storage import StorageError
-from streamer.accounts import users
-from streamer.accounts.roles import Permission, permissions
+from streamer.accounts import rolebook, users
+from streamer.accounts.roles import Permission
 from streamer.accounts.tables import User
 from streamer.catalog.tables import Policy
 from streamer.errors import Forbidden, Invalid, Problem
@@ -29,11 +29,11 @@ def owner(s: Session, who: str | None) -> User:
     """The account whose films they will be: the one that is named, or the only one that may upload."""
     if who is not None:
         found = users.find(s, who)
-        if Permission.UPLOADS_CREATE not in permissions(found.role):
+        if Permission.UPLOADS_CREATE not in rolebook.permissions(s, found.role):
             raise Forbidden(f"{found.email} is a {found.role} and can't own films; give the account of an editor.")
         return found
     active = s.scalars(select(User).where(User.disabled_at.is_(None))).all()
-    able = [user for user in active if Permission.UPLOADS_CREATE in permissions(user.role)]
+    able = [user for user in active if Permission.UPLOADS_CREATE in rolebook.permissions(s, user.role)]
     if len(able) != 1:
         raise Invalid(f"{len(able)} accounts may own films: say whose they are with --user EMAIL.")
     return able[0]

@@ -34,7 +34,7 @@ def test_the_address_is_not_case_sensitive(site: Site) -> None:
 def test_whoever_is_signed_in_is_known(site: Site) -> None:
     me = site.signed_in("eve@example.org").get("/api/v1/me").json()
     assert (me["name"], me["role"]) == ("Eve", "editor")
-    assert "uploads:create" in me["permissions"] and "users:read" not in me["permissions"]
+    assert "own:uploads:create" in me["permissions"] and "any:users:read" not in me["permissions"]
 
 
 def test_nobody_is_signed_in_without_a_cookie(site: Site) -> None:

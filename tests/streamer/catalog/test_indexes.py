@@ -9,15 +9,15 @@ from sqlalchemy import Select, event, select, text
 
 from streamer import db
 from streamer.accounts.logins import Principal
-from streamer.accounts.roles import Role, permissions
+from streamer.accounts.roles import PERMISSIONS, Role
 from streamer.catalog import assets, documents
 from streamer.catalog.tables import Asset
 from streamer.jobs.tables import Job
 from streamer.services import Services
 from tests.streamer.site_under_test import Site
 
-ADMIN = Principal("usr_00000000000000000001", "a@example.org", "A", Role.ADMIN, permissions(Role.ADMIN))
-VIEWER = replace(ADMIN, role=Role.VIEWER, permissions=permissions(Role.VIEWER))
+ADMIN = Principal("usr_00000000000000000001", "a@example.org", "A", Role.ADMIN, PERMISSIONS[Role.ADMIN])
+VIEWER = replace(ADMIN, role=Role.VIEWER, permissions=PERMISSIONS[Role.VIEWER])
 SECOND_PAGE = Asset.id < "ast_zzzzzzzzzzzzzzzzzzzz"
 
 

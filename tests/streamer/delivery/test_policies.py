@@ -6,7 +6,7 @@ import pytest
 
 from streamer import db
 from streamer.accounts.logins import Principal
-from streamer.accounts.roles import Role, permissions
+from streamer.accounts.roles import PERMISSIONS, Role
 from streamer.catalog.tables import Asset, PlaybackId, Policy, Publication
 from streamer.delivery.policies import Verdict, decide
 
@@ -14,7 +14,7 @@ PLAY, MISSING, SIGN_IN, FORBIDDEN = Verdict.PLAY, Verdict.MISSING, Verdict.SIGN_
 
 
 def somebody(user_id: str, role: Role) -> Principal:
-    return Principal(user_id, f"{user_id}@example.org", user_id, role, permissions(role))
+    return Principal(user_id, f"{user_id}@example.org", user_id, role, PERMISSIONS[role])
 
 
 WHO = {
