@@ -33,6 +33,7 @@ from streamer.ingest import api as ingest_api
 from streamer.ingest import tidying
 from streamer.jobs import api as jobs_api
 from streamer.jobs import workers_api
+from streamer.membership import api as membership_api
 from streamer.middleware import BodyFirst, BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
 from streamer.ops import health
 from streamer.problems import handlers
@@ -89,6 +90,7 @@ def _routes(services: Services) -> list[BaseRoute]:
         *roles_api.routes,
         *jobs_api.routes,
         *workers_api.routes,
+        *membership_api.routes,
         *catalog_api.routes,
         *ingest_api.routes,
         *delivery_api.routes,

@@ -12,9 +12,9 @@ import os
 import tempfile
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,8 +22,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from streamer.sections import Accounts as Accounts
 from streamer.sections import Fetch as Fetch
 from streamer.sections import Ingest as Ingest
+from streamer.sections import Mail as Mail
 from streamer.sections import Section as Section
 
 ENV_PREFIX = "STREAMER_"
@@ -174,29 +176,6 @@ class Delivery(Section):
     """Origins whose pages may read media."""
 
 
-class Accounts(Section):
-    session_secret: str = Field(default="", repr=False)
-    """32 bytes in base64 that CSRF tokens are made with; empty: made once and kept in data.dir."""
-    session_idle_s: int = Field(default=14 * 86400, ge=60)
-    """Seconds without a request after which a login ends."""
-    session_max_s: int = Field(default=30 * 86400, ge=60)
-    """Seconds after which a login ends in any case."""
-    login_tries: int = Field(default=10, ge=1)
-    """Wrong passwords per account and address before the address has to wait for that account."""
-    login_tries_address: int = Field(default=100, ge=1)
-    """Wrong passwords per address, over all accounts."""
-    login_window_s: int = Field(default=300, ge=1)
-    """Seconds over which wrong passwords are counted."""
-    password_min_chars: int = Field(default=8, ge=1)
-    """Shortest password in characters."""
-    argon2_time: int = Field(default=3, ge=1)
-    """Argon2id passes."""
-    argon2_memory_kib: int = Field(default=64 * 1024, ge=8)
-    """Argon2id memory in KiB."""
-    argon2_lanes: int = Field(default=2, ge=1)
-    """Argon2id parallelism."""
-
-
 class Events(Section):
     keep_s: int = Field(default=30 * 86400, ge=3600)
     """Seconds that events, and what was sent of them, are kept."""
@@ -245,6 +224,7 @@ class Config(BaseSettings):
     packager: Packager = Packager()
     delivery: Delivery = Delivery()
     accounts: Accounts = Accounts()
+    mail: Mail = Mail()
     events: Events = Events()
     webhooks: Webhooks = Webhooks()
     outbound: Outbound = Outbound()
@@ -268,6 +248,12 @@ class Config(BaseSettings):
             raise ConfigError(str(error)) from None
         folder = Path(data_dir) if data_dir is not None else loaded.data.dir
         return loaded.model_copy(update={"data": Data(dir=folder.expanduser().absolute())})
+
+    @model_validator(mode="after")
+    def _letters_lead_here(self) -> Self:
+        if self.mail.url and not self.server.public_url:
+            raise ValueError("mail.url needs server.public_url: the links in letters lead there")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -313,6 +299,11 @@ class Config(BaseSettings):
     def scratch_dir(self) -> Path:
         """Where a worker keeps the source it is encoding."""
         return self.data.dir.absolute() / "scratch"
+
+    @property
+    def mail_dir(self) -> Path:
+        """Where letters are put when there is no mail server."""
+        return self.data.dir.absolute() / "mail"
 
     @property
     def secrets_file(self) -> Path:

@@ -1,8 +1,9 @@
-"""Tables of the configuration that tell how films come in, and what a table is. See `streamer.config` for the rest."""
+"""Tables of the configuration that tell how films and people come in, and what a table is. See `streamer.config` for the rest."""
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Section(BaseModel):
@@ -41,3 +42,59 @@ class Fetch(Section):
     """Seconds it may send nothing."""
     slowest_bytes_s: int = Field(default=4096, ge=1)
     """Bytes a second, over a minute, below which an import is broken off: it holds a worker."""
+
+
+class Accounts(Section):
+    session_secret: str = Field(default="", repr=False)
+    """32 bytes in base64 that CSRF tokens are made with; empty: made once and kept in data.dir."""
+    session_idle_s: int = Field(default=14 * 86400, ge=60)
+    """Seconds without a request after which a login ends."""
+    session_max_s: int = Field(default=30 * 86400, ge=60)
+    """Seconds after which a login ends in any case."""
+    login_tries: int = Field(default=10, ge=1)
+    """Wrong passwords per account and address before the address has to wait for that account."""
+    login_tries_address: int = Field(default=100, ge=1)
+    """Wrong passwords per address, over all accounts."""
+    login_window_s: int = Field(default=300, ge=1)
+    """Seconds over which wrong passwords are counted."""
+    password_min_chars: int = Field(default=8, ge=1)
+    """Shortest password in characters."""
+    argon2_time: int = Field(default=3, ge=1)
+    """Argon2id passes."""
+    argon2_memory_kib: int = Field(default=64 * 1024, ge=8)
+    """Argon2id memory in KiB."""
+    argon2_lanes: int = Field(default=2, ge=1)
+    """Argon2id parallelism."""
+    sign_up: Literal["closed", "invitation", "open"] = "closed"
+    """Who gets an account besides those that administrators add: nobody (closed), whoever is invited (invitation), or anybody with an e-mail address (open)."""
+    sign_up_role: Literal["viewer", "member"] = "viewer"
+    """Role of whoever signs up without an invitation."""
+    invitation_s: int = Field(default=7 * 86400, ge=60)
+    """Seconds in which an invitation can be accepted."""
+    confirm_s: int = Field(default=86400, ge=60)
+    """Seconds in which a link that confirms an e-mail address can be used."""
+    reset_s: int = Field(default=3600, ge=60)
+    """Seconds in which a link that sets a new password can be used."""
+    letters: int = Field(default=5, ge=1)
+    """Letters to one e-mail address that one network address may cause."""
+    letters_address: int = Field(default=50, ge=1)
+    """Letters that one network address may cause, over all e-mail addresses."""
+    letters_window_s: int = Field(default=3600, ge=1)
+    """Seconds over which letters are counted."""
+
+
+class Mail(Section):
+    url: str = Field(default="", repr=False)
+    """smtp://user:password@host:587 (STARTTLS) or smtps://user:password@host:465; empty: letters are files in mail/ of data.dir."""
+    sender: str = "Streamer <streamer@localhost>"
+    """Who letters come from."""
+    timeout_s: float = Field(default=20.0, gt=0)
+    """Seconds the mail server has for each answer."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_mail_server(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("smtp", "smtps") or not parts.hostname):
+            raise ValueError("must be smtp://… or smtps://… with a host")
+        return url

@@ -29,6 +29,7 @@ DOMAINS = (
     ("events",),
     ("accounts",),
     ("jobs", "webhooks"),
+    ("membership",),
     ("catalog",),
     ("billing",),
     ("ingest", "delivery"),

@@ -46,7 +46,7 @@ class NewKey(_Body):
 def create_session(request: Request) -> Response:
     body = http.read(request, SignIn)
     signed_in = logins.sign_in(request, body.email, body.password)
-    response = JSONResponse({"user": _user(signed_in.user), "csrf_token": signed_in.csrf_token}, 201)
+    response = JSONResponse({"user": user_document(signed_in.user), "csrf_token": signed_in.csrf_token}, 201)
     logins.set_cookie(request, response, signed_in)
     return response
 
@@ -77,7 +77,7 @@ def list_users(request: Request) -> Response:
     logins.require(request, Permission.USERS_READ)
     with db.reading(request.app.state.services) as s:
         rows, cursor = http.page(request, s, select(User), User.id)
-    return JSONResponse({"data": [_user(row) for row in rows], "next_cursor": cursor})
+    return JSONResponse({"data": [user_document(row) for row in rows], "next_cursor": cursor})
 
 
 def create_user(request: Request) -> Response:
@@ -86,7 +86,7 @@ def create_user(request: Request) -> Response:
     services = request.app.state.services
     fields = body.model_dump()
     user = db.retrying(services, lambda s: users.create(s, services.config.accounts, held=held, **fields))
-    return JSONResponse(_user(user), 201)
+    return JSONResponse(user_document(user), 201)
 
 
 def change_user(request: Request) -> Response:
@@ -104,7 +104,7 @@ def change_user(request: Request) -> Response:
     user = db.retrying(services, change)
     if body.disabled:
         login_sessions.end_all(services, user.id)
-    return JSONResponse(_user(user))
+    return JSONResponse(user_document(user))
 
 
 def list_keys(request: Request) -> Response:
@@ -140,13 +140,15 @@ def _key_keeper(request: Request) -> Principal:
     return who
 
 
-def _user(user: User) -> dict[str, Any]:
+def user_document(user: User) -> dict[str, Any]:
+    """An account as the API shows it."""
     return {
         "id": user.id,
         "email": user.email,
         "name": user.name,
         "role": user.role,
         "created_at": http.time(user.created_at),
+        "email_verified_at": http.time(user.email_verified_at),
         "disabled_at": http.time(user.disabled_at),
     }
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from streamer import db, ids
 from streamer.accounts.tables import LoginSession
@@ -70,16 +71,29 @@ def end(services: Services, secret: str) -> None:
     digest = _digest(secret)
     with db.session(services) as s:
         s.execute(update(LoginSession).where(LoginSession.secret_sha256 == digest).values(revoked_at=db.now()))
-    _forget(services, [digest])
+    forget(services, [digest])
 
 
 def end_all(services: Services, user_id: str) -> None:
     """Sign a user out everywhere."""
+    forget(services, db.retrying(services, lambda s: revoke_all(s, user_id)))
+
+
+def revoke_all(s: Session, user_id: str) -> list[str]:
+    """The same inside the caller's transaction; what it answers is to be forgotten by Redis after the commit (`forget`)."""
     live = LoginSession.user_id == user_id, LoginSession.revoked_at.is_(None)
-    with db.session(services) as s:
-        digests = list(s.scalars(select(LoginSession.secret_sha256).where(*live)))
-        s.execute(update(LoginSession).where(*live).values(revoked_at=db.now()))
-    _forget(services, digests)
+    digests = list(s.scalars(select(LoginSession.secret_sha256).where(*live)))
+    s.execute(update(LoginSession).where(*live).values(revoked_at=db.now()))
+    return digests
+
+
+def forget(services: Services, digests: list[str]) -> None:
+    """Take ended sessions out of Redis; Unavailable when it can't be told, because they would go on answering for a minute."""
+    try:
+        if digests:
+            services.kv_sync.delete(*(f"login:{digest}" for digest in digests))
+    except RedisError as error:
+        raise Unavailable("Signing out is not complete yet; try again in a moment.") from error
 
 
 def _touch(services: Services, digest: str, *, remember: bool) -> Known | None:
@@ -116,14 +130,6 @@ def _recall(services: Services, digest: str) -> dict[str, Any] | None:
     text = services.kv_sync.get(f"login:{digest}")
     entry: dict[str, Any] | None = json.loads(text) if text else None
     return entry
-
-
-def _forget(services: Services, digests: list[str]) -> None:
-    try:
-        if digests:
-            services.kv_sync.delete(*(f"login:{digest}" for digest in digests))
-    except RedisError as error:
-        raise Unavailable("Signing out is not complete yet; try again in a moment.") from error
 
 
 def _seconds_left(expires_at: datetime) -> int:

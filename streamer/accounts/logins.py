@@ -109,8 +109,7 @@ async def form(request: Request) -> FormData:
 
 def sign_in(request: Request, email: str, password: str) -> SignedIn:
     """Start a session, always under a new id. The refusal is the same for a wrong password and an unknown or disabled account."""
-    if not _same_origin(request, strict=False):
-        raise _foreign()
+    refuse_foreign(request)
     services: Services = request.app.state.services
     address = client_address(request)
     throttle.count_try(services, email, address)
@@ -124,6 +123,12 @@ def sign_in(request: Request, email: str, password: str) -> SignedIn:
     agent = request.headers.get("user-agent", "")
     session_id, secret = login_sessions.start(services, user.id, user_agent=agent, address=address)
     return SignedIn(user, secret, _csrf_token(services, session_id))
+
+
+def refuse_foreign(request: Request) -> None:
+    """For what needs no session, such as signing in: Forbidden when another site made the browser ask."""
+    if not _same_origin(request, strict=False):
+        raise _foreign()
 
 
 def sign_out(request: Request) -> None:

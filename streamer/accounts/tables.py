@@ -11,7 +11,7 @@ _SHA256 = exact(64, ascii_only=True)
 
 
 class User(Base):
-    """A person. `email` is casefolded; a disabled account can't sign in and its keys and logins are dead."""
+    """A person. `email` is casefolded, and proved theirs since `email_verified_at`; a disabled account can't sign in and its keys and logins are dead."""
 
     __tablename__ = "users"
 
@@ -22,6 +22,7 @@ class User(Base):
     role: Mapped[str] = mapped_column(Code)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    email_verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class CustomRole(Base):

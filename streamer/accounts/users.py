@@ -19,28 +19,35 @@ from streamer.accounts.tables import User
 from streamer.config import Accounts
 from streamer.errors import Conflict, Forbidden, Invalid, NotFound
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_EMAIL = re.compile(
+    r"[^@\s\"(),:;<>\[\\\]]+@[^@\s\"(),:;<>\[\\\]]+"
+)  # what the header of a letter could read as more than one is none
 
 
 def create(s: Session, config: Accounts, *, email: str, name: str, role: str, password: str, held: Held = None) -> User:
     """A new account; Conflict when the address is taken, Invalid when a field can't be used, Forbidden when the role is too much to give."""
-    address = _address(email)
+    address, called = clean_address(email), clean_name(name)
     rolebook.check_gift(s, role, held)
-    if not 1 <= len(name.strip()) <= 200:
-        raise _invalid("name", "must have 1 to 200 characters")
+    return add(s, email=address, name=called, role=role, password_hash=passwords.hash_password(config, password))
+
+
+def add(s: Session, *, email: str, name: str, role: str, password_hash: str, verified: bool = False) -> User:
+    """The row of a new account, from fields that were looked at before; Conflict when the address is taken."""
+    now = db.now()
     user = User(
         id=ids.new("usr"),
-        email=address,
-        name=name.strip(),
-        password_hash=passwords.hash_password(config, password),
+        email=email,
+        name=name,
+        password_hash=password_hash,
         role=role,
-        created_at=db.now(),
+        created_at=now,
+        email_verified_at=now if verified else None,
     )
     s.add(user)
     try:
         s.flush()
     except IntegrityError:
-        raise Conflict(f"There is an account for {address} already.", code="email_taken") from None
+        raise Conflict(f"There is an account for {email} already.", code="email_taken") from None
     return user
 
 
@@ -94,6 +101,26 @@ def any_exist(s: Session) -> bool:
     return s.scalar(select(User.id).limit(1)) is not None
 
 
+def with_address(s: Session, email: str) -> User | None:
+    """The active account that has this address."""
+    return s.scalars(select(User).where(User.email == email, User.disabled_at.is_(None))).one_or_none()
+
+
+def clean_address(email: str) -> str:
+    """The address as it is stored, or Invalid."""
+    address = email.strip().casefold()
+    if len(address) > 254 or not _EMAIL.fullmatch(address) or not address.isprintable():
+        raise _invalid("email", "is not an e-mail address")
+    return address
+
+
+def clean_name(name: str) -> str:
+    """The name as it is stored, or Invalid."""
+    if not 1 <= len(name.strip()) <= 200 or not name.strip().isprintable():
+        raise _invalid("name", "must have 1 to 200 characters, on one line")
+    return name.strip()
+
+
 def _changeable(s: Session, user_id: str, held: Held) -> User:
     user = get(s, user_id)
     if held is not None and not rolebook.permissions(s, user.role) <= set(held):
@@ -110,13 +137,6 @@ def _refuse_last_admin(s: Session, user: User) -> None:
     active = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None)).with_for_update()
     if len(s.scalars(active).all()) == 1:
         raise Conflict("This is the last active administrator.", code="last_admin")
-
-
-def _address(email: str) -> str:
-    address = email.strip().casefold()
-    if len(address) > 254 or not _EMAIL.fullmatch(address):
-        raise _invalid("email", "is not an e-mail address")
-    return address
 
 
 def _invalid(field: str, detail: str) -> Invalid:

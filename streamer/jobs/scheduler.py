@@ -30,6 +30,7 @@ CHORES = (
     "streamer.ingest.litter:sweep",
     "streamer.catalog.deletion:resume",
     "streamer.events.outbox:purge",
+    "streamer.membership.tickets:purge",
 )
 """Periodic work of later rooms, by dotted path: `chore(services)`, called at each sweep, cheap when there is nothing to do."""
 

@@ -9,6 +9,7 @@ import streamer.delivery.tables
 import streamer.events.tables
 import streamer.ingest.tables
 import streamer.jobs.tables
+import streamer.membership.tables
 import streamer.upload_ledger
 import streamer.webhooks.tables  # noqa: F401  # imported so that Base.metadata is whole
 from streamer.db import Base

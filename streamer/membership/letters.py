@@ -1,0 +1,104 @@
+"""What letters say. Pure: from facts to a subject and a plain text, which every mail program shows and no filter distrusts."""
+
+from dataclasses import dataclass
+
+_END = "\n\nThis letter was sent by a machine; nobody reads answers to it.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """`text` ends in a newline."""
+
+    subject: str
+    text: str
+
+
+def invitation(inviter: str, role: str, link: str, lifetime_s: int) -> Letter:
+    """To somebody without an account."""
+    first = f"{inviter} invites you to Streamer as {role}." if inviter else f"You are invited to Streamer as {role}."
+    return _letter(
+        "You are invited to Streamer",
+        f"{first}\n\nChoose a name and a password here, within {_span(lifetime_s)}:\n\n{link}\n\n"
+        "The link works once. If you don't know what this is about, do nothing.",
+    )
+
+
+def sign_up(name: str, link: str, lifetime_s: int) -> Letter:
+    """To an address that is free."""
+    return _letter(
+        "Confirm your e-mail address",
+        f"Hello {name},\n\nsomebody, probably you, wants an account at Streamer with this address. "
+        f"Confirm it within {_span(lifetime_s)}:\n\n{link}\n\nIf it was not you, do nothing, and there will be no account.",
+    )
+
+
+def sign_up_taken(sign_in: str, forgotten: str) -> Letter:
+    """To an address that has an account: whoever tried to sign up is told nothing else than everybody."""
+    return _letter(
+        "You have an account already",
+        "Somebody, probably you, wanted an account at Streamer with this address. There is one already.\n\n"
+        f"Sign in: {sign_in}\nSet a new password: {forgotten}\n\nIf it was not you, do nothing.",
+    )
+
+
+def verify(link: str, lifetime_s: int) -> Letter:
+    """To somebody whose account was made for them."""
+    return _letter(
+        "Confirm your e-mail address",
+        f"Confirm that this is the address of your account at Streamer, within {_span(lifetime_s)}:\n\n{link}",
+    )
+
+
+def change_address(name: str, link: str, lifetime_s: int) -> Letter:
+    """To the new address."""
+    return _letter(
+        "Confirm your new e-mail address",
+        f"Hello {name},\n\nyour account at Streamer is to have this address. Confirm it within {_span(lifetime_s)}:\n\n{link}\n\n"
+        "Until then nothing changes. If it was not you who asked for it, do nothing.",
+    )
+
+
+def change_taken() -> Letter:
+    """To a new address that has an account of its own."""
+    return _letter(
+        "Nothing was changed",
+        "Somebody wanted to give their account at Streamer this address, which an account of yours has. Nothing was changed.",
+    )
+
+
+def address_changed(name: str, new: str) -> Letter:
+    """To the old address, afterwards."""
+    return _letter(
+        "Your e-mail address was changed",
+        f"Hello {name},\n\nyour account at Streamer has another e-mail address now: {new}.\n\n"
+        "If it was not you, tell an administrator at once.",
+    )
+
+
+def reset(name: str, link: str, lifetime_s: int) -> Letter:
+    """To an account's address."""
+    return _letter(
+        "Set a new password",
+        f"Hello {name},\n\nsomebody, probably you, forgot the password of your account at Streamer. "
+        f"Set a new one within {_span(lifetime_s)}:\n\n{link}\n\nIf it was not you, do nothing, and the old one stays.",
+    )
+
+
+def password_changed(name: str, forgotten: str) -> Letter:
+    """To an account's address, afterwards."""
+    return _letter(
+        "Your password was changed",
+        f"Hello {name},\n\nthe password of your account at Streamer was changed, and all devices were signed out.\n\n"
+        f"If it was not you, set a new one now: {forgotten}",
+    )
+
+
+def _letter(subject: str, text: str) -> Letter:
+    return Letter(subject, text + _END)
+
+
+def _span(seconds: int) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{max(2, seconds // 60)} minutes"

@@ -1,0 +1,43 @@
+"""Letters on their way: a job each, written and sent by a worker.
+
+Whoever asks for one waits for one row to be written, whether an account is known or not: it is the worker who looks. So neither the text nor the
+time of an answer tells. Links are made by the worker too: nothing that opens anything is ever in a job.
+"""
+
+from enum import StrEnum
+
+from sqlalchemy.orm import Session
+
+from streamer import ids
+from streamer.config import Config
+from streamer.jobs import jobs
+from streamer.jobs.tables import Job
+
+KIND = "mail"
+_URGENT = 1  # somebody sits before an empty mailbox
+_TRIES = 8
+
+
+class Kind(StrEnum):
+    """What a letter is about; `writer` has a function for each."""
+
+    INVITATION = "invitation"
+    SIGN_UP = "sign_up"
+    VERIFY = "verify"
+    CHANGE_ADDRESS = "change_address"
+    ADDRESS_CHANGED = "address_changed"
+    RESET = "reset"
+    PASSWORD_CHANGED = "password_changed"
+
+
+def post(s: Session, kind: Kind, to: str, *, subject_id: str = "", **facts: str) -> Job:
+    """A letter to this address. After the commit give the job to `queues.dispatch`."""
+    payload = {"letter": kind, "to": to, "facts": facts}
+    return jobs.enqueue(s, KIND, subject_id or ids.new("ltr"), max_attempts=_TRIES, payload=payload, priority=_URGENT)
+
+
+def link(config: Config, path: str, secret: str = "") -> str:
+    """An address on this server. Never what a request calls us: it would be whoever asks who chooses where a link leads."""
+    host = config.server.host if config.server.host not in ("0.0.0.0", "::") else "127.0.0.1"
+    base = config.server.public_url.rstrip("/") or f"http://{host}:{config.server.port}"
+    return f"{base}/admin/{path}" + (f"?token={secret}" if secret else "")
