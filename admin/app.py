@@ -5,8 +5,8 @@ Pages are Jinja templates over the design system; what moves on them talks to `/
 
 from starlette.routing import BaseRoute, Route
 
-from admin.views import films, keys, logins, people, roles, webhooks
-from admin.views.guard import action, page
+from admin.views import account, films, invitations, joining, keys, logins, people, recovery, roles, webhooks
+from admin.views.guard import action, page, visitor
 from streamer.services import Services
 
 
@@ -14,7 +14,17 @@ def create(services: Services) -> list[BaseRoute]:
     """The routes. `services` is found at `request.app.state.services` when a request comes."""
     return [
         Route("/admin/sign-in", logins.show),
-        Route("/admin/sign-in", logins.sign_in, methods=["POST"]),
+        Route("/admin/sign-in", visitor(logins.sign_in), methods=["POST"]),
+        Route("/admin/sign-up", joining.show_sign_up),
+        Route("/admin/sign-up", visitor(joining.sign_up), methods=["POST"]),
+        Route("/admin/invitation", joining.show_invitation),
+        Route("/admin/invitation", visitor(joining.accept), methods=["POST"]),
+        Route("/admin/confirm", joining.show_confirmation),
+        Route("/admin/confirm", visitor(joining.confirm), methods=["POST"]),
+        Route("/admin/forgotten", recovery.show_forgotten),
+        Route("/admin/forgotten", visitor(recovery.forgotten), methods=["POST"]),
+        Route("/admin/reset", recovery.show_reset),
+        Route("/admin/reset", visitor(recovery.reset), methods=["POST"]),
         Route("/admin/sign-out", action(logins.sign_out), methods=["POST"]),
         Route("/admin", page(films.library)),
         Route("/admin/upload", page(films.upload)),
@@ -29,6 +39,12 @@ def create(services: Services) -> list[BaseRoute]:
         Route("/admin/roles/{name}", page(roles.one)),
         Route("/admin/roles/{name}", action(roles.change), methods=["POST"]),
         Route("/admin/roles/{name}/delete", action(roles.delete), methods=["POST"]),
+        Route("/admin/invitations", page(invitations.show)),
+        Route("/admin/invitations", action(invitations.invite), methods=["POST"]),
+        Route("/admin/invitations/{id}/revoke", action(invitations.revoke), methods=["POST"]),
+        Route("/admin/account", page(account.show)),
+        Route("/admin/account/verification", action(account.verify), methods=["POST"]),
+        Route("/admin/account/address", action(account.change_address), methods=["POST"]),
         Route("/admin/api-keys", page(keys.show)),
         Route("/admin/api-keys", action(keys.make), methods=["POST"]),
         Route("/admin/api-keys/{id}/revoke", action(keys.revoke), methods=["POST"]),

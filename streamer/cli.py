@@ -269,6 +269,55 @@ def user_create(
         typer.echo(f"password: {given}")
 
 
+@user.command("role")
+def user_role(
+    who: Annotated[str, typer.Argument(help="E-mail address, name or id.", metavar="USER")],
+    role: Annotated[str, typer.Argument(help="Built in, or made here.")],
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Give an account another role."""
+    from streamer import db
+    from streamer.accounts import users
+
+    with _opened(config, data) as services:
+        changed = db.retrying(services, lambda s: users.set_role(s, users.find(s, who).id, role))
+    typer.echo(f"{changed.email} is {changed.role} now.")
+
+
+@user.command("password")
+def user_password(
+    who: Annotated[str, typer.Argument(help="E-mail address, name or id.", metavar="USER")],
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Make a new password and print it; all sessions of the account end. For whoever gets no letters."""
+    from streamer import db
+    from streamer.accounts import login_sessions, passwords, users
+
+    made = secrets.token_urlsafe(12)
+    with _opened(config, data) as services:
+        hashed = passwords.hash_password(services.config.accounts, made)
+        changed = db.retrying(services, lambda s: users.set_password(users.find(s, who), hashed))
+        login_sessions.end_all(services, changed.id)
+    typer.echo(f"{changed.email}  password: {made}")
+
+
+@user.command("invite")
+def user_invite(
+    email: Annotated[str, typer.Argument(help="Where the letter goes.")],
+    role: Annotated[str, typer.Option(help="What they may do: built in, or made here.")],
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Invite somebody by a letter, which a worker sends."""
+    from streamer.membership import invitations
+
+    with _opened(config, data) as services:
+        made = invitations.invite(services, email, role, by=None, held=None)
+    typer.echo(f"{made.id}  {made.email}  {made.role}  until {made.expires_at:%Y-%m-%d %H:%M} UTC")
+
+
 @apikey.command("create")
 def apikey_create(
     user: Annotated[str, typer.Option(help="The owner: e-mail address, name or id.")],

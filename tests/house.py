@@ -31,6 +31,8 @@ _START_S = 60
 _STREAMER = [sys.executable, "-m", "streamer.cli"]
 # Somebody signs in in most tests.
 _QUICK = {**os.environ, "STREAMER_ACCOUNTS__ARGON2_TIME": "1", "STREAMER_ACCOUNTS__ARGON2_MEMORY_KIB": "64"}
+# Letters are files in its data folder.
+_QUICK |= {"STREAMER_ACCOUNTS__SIGN_UP": "open"}
 # What it imports comes from servers of the tests.
 _QUICK |= {"STREAMER_OUTBOUND__ALLOW_HTTP": "true", "STREAMER_OUTBOUND__ALLOW_PRIVATE": "true"}
 # A refusal that a test provokes is logged by the browser; it is no fault of the page.

@@ -2,6 +2,7 @@
 
 Route("/admin", page(view))                      # def view(request, who) -> Response, in a thread
 Route("/admin/keys", action(view), methods=…)    # def view(request, who, form) -> Response, CSRF proved, in a thread
+Route("/admin/reset", visitor(view), methods=…)  # def view(request, form) -> Response, for anybody, from our own pages
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,7 @@ from streamer.accounts.logins import Principal
 SIGN_IN = "/admin/sign-in"
 Page = Callable[[Request, Principal], Response]
 Action = Callable[[Request, Principal, FormData], Response]
+Form = Callable[[Request, FormData], Response]
 
 
 def page(view: Page) -> Callable[[Request], Response]:
@@ -39,6 +41,19 @@ def action(view: Action) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         form = await logins.form(request)
         return await run_in_threadpool(run, request, form)
+
+    return endpoint
+
+
+def visitor(view: Form) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint for a form of somebody who need not be signed in. It must come from a page of ours."""
+
+    def run(request: Request, form: FormData) -> Response:
+        logins.refuse_foreign(request)
+        return view(request, form)
+
+    async def endpoint(request: Request) -> Response:
+        return await run_in_threadpool(run, request, await logins.form(request))
 
     return endpoint
 

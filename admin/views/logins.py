@@ -1,18 +1,18 @@
 """Signing in and out. The sign-in form needs no token (there is no session yet); it must come from our own origin."""
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
 from admin.views.guard import SIGN_IN, see, text
-from admin.views.rendering import TEMPLATES
-from streamer import db
+from admin.views.rendering import render_gate
+from streamer import db, http
 from streamer.accounts import logins, users
 from streamer.accounts.logins import Principal
 from streamer.errors import Problem
 
 HOME = "/admin"
+DONE = {"password": "Your new password is set. Sign in with it."}
 
 
 def show(request: Request) -> Response:
@@ -24,10 +24,21 @@ def show(request: Request) -> Response:
     return _form(request, following=following)
 
 
-async def sign_in(request: Request) -> Response:
+def sign_in(request: Request, form: FormData) -> Response:
     """The form's answer: on to the page they wanted, or the form again with the reason."""
-    form = await logins.form(request)
-    return await run_in_threadpool(_sign_in, request, form)
+    following = _local(text(form, "next"))
+    try:
+        return enter(request, text(form, "email"), text(form, "password"), following)
+    except Problem as refusal:
+        return _form(request, following=following, email=text(form, "email"), refusal=refusal)
+
+
+def enter(request: Request, email: str, password: str, following: str = HOME) -> Response:
+    """Start a session and go on to a page of ours."""
+    signed_in = logins.sign_in(request, email, password)
+    response = see(following)
+    logins.set_cookie(request, response, signed_in)
+    return response
 
 
 def sign_out(request: Request, who: Principal, form: FormData) -> Response:
@@ -38,29 +49,21 @@ def sign_out(request: Request, who: Principal, form: FormData) -> Response:
     return response
 
 
-def _sign_in(request: Request, form: FormData) -> Response:
-    following = _local(text(form, "next"))
-    try:
-        signed_in = logins.sign_in(request, text(form, "email"), text(form, "password"))
-    except Problem as refusal:
-        return _form(request, following=following, email=text(form, "email"), refusal=refusal)
-    response = see(following)
-    logins.set_cookie(request, response, signed_in)
-    return response
-
-
 def _form(request: Request, *, following: str, email: str = "", refusal: Problem | None = None) -> Response:
-    with db.reading(request.app.state.services) as s:
+    with db.reading(http.services(request)) as s:
         no_users = not users.any_exist(s)
-    context = {
-        "next": following,
-        "email": email,
-        "problem": refusal.detail or refusal.title if refusal else "",
-        "no_users": no_users,
-    }
-    headers = {key: value for key, value in refusal.headers.items() if key == "Retry-After"} if refusal else {}
-    status = refusal.status if refusal else 200
-    return TEMPLATES.TemplateResponse(request, "logins/sign_in.html", context, status_code=status, headers=headers)
+    done = DONE.get(request.query_params.get("done", ""), "")
+    return render_gate(
+        request,
+        "sign_in.html",
+        heading="Sign in",
+        refusal=refusal,
+        next=following,
+        email=email,
+        no_users=no_users,
+        done="" if refusal else done,
+        may_sign_up=http.services(request).config.accounts.sign_up == "open",
+    )
 
 
 def _local(path: str) -> str:

@@ -115,11 +115,10 @@ def _person(
 
 def _common(s: Session, who: Principal, refusal: Problem | None) -> dict[str, Any]:
     """`roles` are those that whoever looks may give."""
-    giveable = [one for one in rolebook.entries(s) if one.permissions <= who.permissions]
     return {
         "status": refusal.status if refusal else 200,
         "problem": (refusal.detail or refusal.title) if refusal else "",
-        "roles": [(one.name, one.name.capitalize() if one.built_in else one.name) for one in giveable],
+        "roles": rolebook.choices(s, who.permissions),
         "may_change": who.can(Permission.USERS_WRITE),
         "own_id": who.user_id,
     }

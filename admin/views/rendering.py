@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
+from streamer.errors import Problem
 from streamer.ui.pages import templates
 
 TEMPLATES = templates(Path(__file__).parent.parent / "templates")
@@ -34,6 +35,18 @@ def render(
     """A page. `section` is the tab that is lit; `values` are the template's own."""
     context = {"viewer": _viewer(who), "section": section, "heading": heading, **values}
     return TEMPLATES.TemplateResponse(request, template, context, status_code=status)
+
+
+def render_gate(
+    request: Request, template: str, *, heading: str, refusal: Problem | None = None, **values: Any
+) -> Response:
+    """A page for somebody who is not signed in; with a refusal it says why, and takes over its status."""
+    faults = {fault["pointer"]: fault["detail"] for fault in refusal.errors} if refusal else {}
+    problem = (refusal.detail or refusal.title) if refusal and not faults else ""
+    headers = {name: value for name, value in refusal.headers.items() if name == "Retry-After"} if refusal else {}
+    context = {"heading": heading, "problem": problem, "faults": faults, **values}
+    status = refusal.status if refusal else 200
+    return TEMPLATES.TemplateResponse(request, f"gate/{template}", context, status_code=status, headers=headers)
 
 
 def _viewer(who: Principal) -> Viewer:

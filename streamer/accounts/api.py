@@ -61,12 +61,11 @@ def delete_session(request: Request) -> Response:
 
 def me(request: Request) -> Response:
     who = logins.require(request)
+    with db.reading(http.services(request)) as s:
+        user = users.get(s, who.user_id)
     return JSONResponse(
         {
-            "id": who.user_id,
-            "email": who.email,
-            "name": who.name,
-            "role": who.role,
+            **user_document(user),
             "permissions": sorted(who.permissions),
             "csrf_token": who.csrf_token,
         }

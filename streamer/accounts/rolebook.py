@@ -42,7 +42,7 @@ def permissions(s: Session, role: str) -> frozenset[Permission]:
 
 def entries(s: Session) -> Sequence[Entry]:
     """Every role: built-in ones from the strongest on, then the others by name."""
-    people = dict(s.execute(select(User.role, func.count()).group_by(User.role)).tuples().all())
+    people = {role: number for role, number in s.execute(select(User.role, func.count()).group_by(User.role))}
     fixed = [Entry(role, PERMISSIONS[role], True, people.get(role, 0)) for role in Role]
     made = s.scalars(select(CustomRole).order_by(CustomRole.name))
     return fixed + [Entry(row.name, understood(row.permissions), False, people.get(row.name, 0)) for row in made]
@@ -54,6 +54,12 @@ def entry(s: Session, name: str) -> Entry:
     if found is None:
         raise NotFound(f"There is no role {name[:40]}.")
     return found
+
+
+def choices(s: Session, held: Held) -> list[tuple[str, str]]:
+    """The roles that may be given, with what pages call them."""
+    giveable = [one for one in entries(s) if held is None or one.permissions <= set(held)]
+    return [(one.name, one.name.capitalize() if one.built_in else one.name) for one in giveable]
 
 
 def check_gift(s: Session, role: str, held: Held) -> None:

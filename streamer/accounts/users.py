@@ -96,6 +96,12 @@ def set_role(s: Session, user_id: str, role: str, held: Held = None) -> User:
     return user
 
 
+def set_password(user: User, password_hash: str) -> User:
+    """Another password. Whoever calls this ends the sessions of the account."""
+    user.password_hash = password_hash
+    return user
+
+
 def any_exist(s: Session) -> bool:
     """Whether there is an account at all; the sign-in page says what to do when there is none."""
     return s.scalar(select(User.id).limit(1)) is not None

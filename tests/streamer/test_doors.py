@@ -13,6 +13,11 @@ from tests.streamer.stack import make_config
 
 OPEN = {
     ("POST", "/session"),  # signing in
+    ("POST", "/sign-ups"),
+    ("POST", "/invitations/accept"),  # these have a link from a letter
+    ("POST", "/confirmations"),
+    ("POST", "/password-resets"),
+    ("POST", "/password-resets/confirm"),
     ("POST", "/playback-sessions"),
     ("POST", "/playback-sessions/{id}/heartbeat"),
     ("DELETE", "/playback-sessions/{id}"),
@@ -22,6 +27,8 @@ OPEN = {
 OWN = {  # what anybody with an account may ask, about themselves and their own things
     ("DELETE", "/session"),
     ("GET", "/me"),
+    ("POST", "/me/verification"),
+    ("POST", "/me/address"),
     ("GET", "/assets"),
     ("GET", "/jobs"),
     ("GET", "/api-keys"),

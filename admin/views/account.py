@@ -1,0 +1,67 @@
+"""One's own account: what it says, proving its address, giving it another one."""
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+
+from admin.views.guard import see, text
+from admin.views.rendering import render
+from streamer import db, http
+from streamer.accounts import logins, throttle, users
+from streamer.accounts.logins import Principal
+from streamer.errors import Forbidden, Invalid, Problem, RateLimited
+from streamer.membership import addresses
+
+HERE = "/admin/account"
+DONE = {
+    "verification": "A letter is on its way. Its link confirms the address.",
+    "address": "If that address can be written to, a letter is on its way there. Its link makes the change.",
+}
+
+
+def show(request: Request, who: Principal) -> Response:
+    """The account of whoever is signed in."""
+    return _page(request, who)
+
+
+def verify(request: Request, who: Principal, form: FormData) -> Response:
+    """A letter to the address the account has."""
+    services = http.services(request)
+    try:
+        throttle.count_letter(services, who.email, logins.client_address(request))
+    except RateLimited as refusal:
+        return _page(request, who, refusal=refusal)
+    addresses.ask_to_verify(services, who.user_id)
+    return see(f"{HERE}?done=verification")
+
+
+def change_address(request: Request, who: Principal, form: FormData) -> Response:
+    """A letter to another address, for whoever knows the password."""
+    services, address, email = http.services(request), logins.client_address(request), text(form, "email")
+    try:
+        throttle.count_try(services, who.email, address)
+        throttle.count_letter(services, email, address)
+        addresses.ask_to_change(services, who.user_id, email, text(form, "password"))
+    except (Invalid, Forbidden, RateLimited) as refusal:
+        return _page(request, who, refusal=refusal, email=email)
+    throttle.forgive(services, who.email, address)
+    return see(f"{HERE}?done=address")
+
+
+def _page(request: Request, who: Principal, *, refusal: Problem | None = None, email: str = "") -> Response:
+    with db.reading(http.services(request)) as s:
+        person = users.get(s, who.user_id)
+    faults = {fault["pointer"]: fault["detail"] for fault in refusal.errors} if refusal else {}
+    return render(
+        request,
+        who,
+        "account/page.html",
+        section="account",
+        heading="Your account",
+        status=refusal.status if refusal else 200,
+        problem=(refusal.detail or refusal.title) if refusal and not faults else "",
+        faults=faults,
+        done="" if refusal else DONE.get(request.query_params.get("done", ""), ""),
+        person=person,
+        form={"email": email},
+    )
