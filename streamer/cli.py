@@ -106,11 +106,8 @@ def fsck(
     """Compare database, jobs, storage, playlists and hashes, beside a running server. Exit code 1 when something differs and stays so."""
     from streamer.ops import fsck_report
 
-    services = _ready(_settings(config, data))
-    try:
+    with _opened(config, data) as services:
         left = fsck_report.run(services, repair=repair, hashes=hashes, settled_s=settled, as_json=as_json)
-    finally:
-        close_services(services)
     raise typer.Exit(1 if left else 0)
 
 
@@ -164,13 +161,10 @@ def import_(
 
     if title is not None and (len(paths) > 1 or paths[0].is_dir()):
         raise ValueError("--title is for a single file; give several their titles one by one.")
-    services = _ready(_settings(config, data))
-    try:
+    with _opened(config, data) as services:
         with db.reading(services) as s:
             owner = batch.owner(s, user)
         went_well = batch.Batch(services, owner.id, uploads.policy(policy), typer.echo, title).run(batch.spread(paths))
-    finally:
-        close_services(services)
     raise typer.Exit(0 if went_well else 1)
 
 
@@ -194,8 +188,7 @@ def watch(
     from streamer.ingest import batch, uploads
     from streamer.ingest.watch import Rules, Watch
 
-    services = _ready(_settings(config, data))
-    try:
+    with _opened(config, data) as services:
         with db.reading(services) as s:
             owner = batch.owner(s, user)
         rules = Rules(uploads.policy(policy), settle, every, leave)
@@ -204,8 +197,6 @@ def watch(
             signal.signal(number, lambda *_: watching.stop.set())
         typer.echo(f"Watching {watching.folder} for films of {owner.email}.")
         watching.run()
-    finally:
-        close_services(services)
 
 
 @workers.command("list")
@@ -365,11 +356,8 @@ def _settings(config: Path | None, data: Path | None, host: str | None = None, p
 
 @contextmanager
 def _opened(config: Path | None, data: Path | None) -> Iterator[Services]:
-    services = _ready(_settings(config, data))
-    try:
+    with _opened(config, data) as services:
         yield services
-    finally:
-        close_services(services)
 
 
 def _ready(config: Config) -> Services:
