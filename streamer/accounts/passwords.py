@@ -23,7 +23,12 @@ def hash_password(config: Accounts, password: str) -> str:
     if not config.password_min_chars <= len(password) <= _MAX_CHARS:
         raise Invalid(
             f"A password has at least {config.password_min_chars} characters.",
-            errors=[{"pointer": "/password", "detail": f"has {len(password)} characters"}],
+            errors=[
+                {
+                    "pointer": "/password",
+                    "detail": f"has {len(password)} characters; {config.password_min_chars} to {_MAX_CHARS} are allowed",
+                }
+            ],
         )
     with _turn():
         return _hasher(config).hash(password)

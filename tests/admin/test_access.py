@@ -7,8 +7,17 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.house import House, Visitor, until, visit
 
-ADMIN = ["/admin", "/admin/upload", "/admin/people", "/admin/api-keys", "/admin/webhooks"]
-OPEN = ["/", "/admin/sign-in"]
+ADMIN = [
+    "/admin",
+    "/admin/upload",
+    "/admin/people",
+    "/admin/roles",
+    "/admin/roles/admin",
+    "/admin/invitations",
+    "/admin/account",
+]
+ADMIN += ["/admin/api-keys", "/admin/webhooks"]
+OPEN = ["/", "/admin/sign-in", "/admin/sign-up", "/admin/forgotten"]
 
 FAULTS = """() => {
   const faults = [];
