@@ -72,7 +72,7 @@ def test_a_key_can_be_narrowed(tmp_path: Path, services: Services) -> None:
     done = streamer("apikey", "create", "--user", "ada@example.org", "--scope", "uploads:create", data=tmp_path)
     with db.reading(services) as s:
         found = apikeys.find(s, done.stdout.strip())
-    assert found is not None and found[0].scopes == ["uploads:create"]
+    assert found is not None and found[0].scopes == ["own:uploads:create"]
     close_services(services)
 
 
@@ -80,7 +80,7 @@ def test_a_key_can_be_narrowed(tmp_path: Path, services: Services) -> None:
     ("words", "sentence"),
     [
         (("user", "create", "--email", "nobody", "--role", "admin"), "The email is not an e-mail address."),
-        (("user", "create", "--email", "a@b", "--role", "king"), "The role must be one of admin, editor, viewer."),
+        (("user", "create", "--email", "a@b", "--role", "king"), "The role must be one of admin, editor, moderator, "),
         (("user", "create", "--email", "a@b", "--role", "admin", "--password", "x"), "A password has at least 8"),
         (("apikey", "create", "--user", "nobody"), "There is no user nobody."),
         (("migrate", "--config", "none.toml"), "there is no configuration file"),
