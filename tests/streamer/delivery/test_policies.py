@@ -77,6 +77,6 @@ def test_the_cap_of_the_installation_is_granted_and_named() -> None:
     assert decision.trace == (
         "the asset is published",
         "the playback id is private",
-        "the principal has assets:read",
+        "the principal has any:assets:read",
         "up to 720 pixels of short side",
     )
