@@ -157,14 +157,14 @@ def import_(
 ) -> None:
     """Import films from this machine's disks, without HTTP. Exit code 1 when one failed; start it again and it goes on."""
     from streamer import db
-    from streamer.ingest import batch, uploads
+    from streamer.ingest import batch, wanted
 
     if title is not None and (len(paths) > 1 or paths[0].is_dir()):
         raise ValueError("--title is for a single file; give several their titles one by one.")
     with _opened(config, data) as services:
         with db.reading(services) as s:
             owner = batch.owner(s, user)
-        went_well = batch.Batch(services, owner.id, uploads.policy(policy), typer.echo, title).run(batch.spread(paths))
+        went_well = batch.Batch(services, owner.id, wanted.policy(policy), typer.echo, title).run(batch.spread(paths))
     raise typer.Exit(0 if went_well else 1)
 
 
@@ -185,13 +185,13 @@ def watch(
     import signal
 
     from streamer import db
-    from streamer.ingest import batch, uploads
+    from streamer.ingest import batch, wanted
     from streamer.ingest.watch import Rules, Watch
 
     with _opened(config, data) as services:
         with db.reading(services) as s:
             owner = batch.owner(s, user)
-        rules = Rules(uploads.policy(policy), settle, every, leave)
+        rules = Rules(wanted.policy(policy), settle, every, leave)
         watching = Watch(services, owner.id, folder.absolute(), rules, typer.echo)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: watching.stop.set())

@@ -58,13 +58,13 @@ class FilmGone(Gone):
 
 def of_file(s: Session, asset_id: str, source: Source, user_id: str) -> tuple[Asset, Version]:
     """The version that an upload makes. FilmGone when the film was deleted meanwhile, or is not the user's to change any more."""
-    asset = s.get(Asset, asset_id, with_for_update=True, populate_existing=True)
-    if asset is None or asset.deleted_at is not None:
-        raise FilmGone("It was deleted while the file was on its way. Upload the file as a new film.")
-    user = s.get_one(User, user_id)
-    if asset.owner_id != user_id and Permission.ASSETS_WRITE not in rolebook.permissions(s, user.role):
-        raise FilmGone("Your account may not change it any more. Ask its owner or an administrator.")
+    asset = _still_theirs(s, s.get(Asset, asset_id, with_for_update=True, populate_existing=True), user_id)
     return asset, _made(s, asset, source, user_id, None)
+
+
+def check_film(s: Session, asset_id: str, user_id: str) -> None:
+    """The same refusals, before a file that takes long is begun with."""
+    _still_theirs(s, s.get(Asset, asset_id), user_id)
 
 
 def of_version(
@@ -79,6 +79,15 @@ def of_version(
     source = Source(origin.source_key, origin.source_name, origin.source_size, origin.source_sha256)
     version = _made(s, asset, source, user_id, options.stored() or None)
     return version, jobs.enqueue(s, "transcode", version.id, owner_id=user_id, max_attempts=max_attempts)
+
+
+def _still_theirs(s: Session, asset: Asset | None, user_id: str) -> Asset:
+    if asset is None or asset.deleted_at is not None:
+        raise FilmGone("It was deleted while the file was on its way. Upload the file as a new film.")
+    user = s.get_one(User, user_id)
+    if asset.owner_id != user_id and Permission.ASSETS_WRITE not in rolebook.permissions(s, user.role):
+        raise FilmGone("Your account may not change it any more. Ask its owner or an administrator.")
+    return asset
 
 
 def _made(s: Session, asset: Asset, source: Source, user_id: str, options: dict[str, Any] | None) -> Version:

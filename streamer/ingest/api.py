@@ -3,7 +3,7 @@
 `POST /uploads?filename=…&title=…&policy=private|public` answers 201 when the bytes are durable and the film is queued. It can't be resumed;
 what `tus` and `multipart` take can. With `on_duplicate=offer` the answer is 202 when a film has the same bytes: the upload is held until `POST
 /uploads/{id}/keep` or `…/discard`. `POST /imports {url}` has the server fetch the file itself, by a job. Every upload, through whichever door it came, is read at `/uploads`.
-With `asset_id=…`, or sent to `/assets/{id}/versions`, the file becomes the next version of that film.
+With `asset_id`, which every door takes, or sent to `/assets/{id}/versions`, the file becomes the next version of that film.
 """
 
 import asyncio
@@ -27,12 +27,13 @@ from streamer.catalog import versions_api
 from streamer.catalog.tables import Policy
 from streamer.catalog.versions_api import NewVersion
 from streamer.errors import Invalid, NotFound, Problem
-from streamer.ingest import documents, duplicates, held, imports, uploads
+from streamer.ingest import documents, duplicates, held, imports, uploads, wanted
 from streamer.ingest.multipart import api as multipart
 from streamer.ingest.stream import UNLIMITED, linger, receiver
 from streamer.ingest.tables import OnDuplicate, Upload, UploadState
 from streamer.ingest.tus import api as tus
-from streamer.ingest.uploads import Received, Wanted
+from streamer.ingest.uploads import Received
+from streamer.ingest.wanted import Wanted
 from streamer.jobs import api as jobs_api
 from streamer.problems import of as problem_of
 from streamer.services import Services
@@ -43,7 +44,7 @@ async def create_upload(request: Request) -> Response:
     try:
         who = await logins.require_async(request, Permission.UPLOADS_CREATE)
         what = _wanted(request, services, who)
-        await run_in_threadpool(uploads.check_target, services, who, what.asset_id)
+        await run_in_threadpool(wanted.check_target, services, who, what.asset_id)
         upload = await run_in_threadpool(uploads.begin, services, who.user_id, what)
         done = await _take(request, services, upload, what)
     except (Problem, StorageError) as error:
@@ -63,7 +64,7 @@ async def create_version(request: Request) -> Response:
 
 
 class NewImport(BaseModel):
-    """What to fetch; the title comes from the file's name when there is none."""
+    """What to fetch; the title comes from the file's name when there is none. With `asset_id` it is that film's next version."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -71,6 +72,7 @@ class NewImport(BaseModel):
     title: str | None = None
     policy: str = Policy.PRIVATE
     on_duplicate: str = OnDuplicate.KEEP
+    asset_id: str | None = None
 
 
 def create_import(request: Request) -> Response:
@@ -78,8 +80,9 @@ def create_import(request: Request) -> Response:
     body = http.read(request, NewImport)
     url = imports.checked(body.url, services.config.outbound)
     on_duplicate = duplicates.choice(body.on_duplicate, who)
-    policy, name = uploads.policy(body.policy), imports.filename(url)
-    what = uploads.wanted(name, body.title, policy, None, services.config.ingest, on_duplicate)
+    policy, name, asset_id = wanted.policy(body.policy), imports.filename(url), body.asset_id or None
+    what = wanted.of(name, body.title, policy, None, services.config.ingest, on_duplicate, asset_id=asset_id)
+    wanted.check_target(services, who, asset_id)
     upload = imports.begin(services, who.user_id, url, what, what.title if body.title else None)
     with db.reading(services) as s:
         document = documents.upload(services, s, upload)
@@ -133,8 +136,8 @@ def _wanted(request: Request, services: Services, who: Principal) -> Wanted:
     query, headers = request.query_params, request.headers
     if headers.get("content-type", "").startswith(("multipart/", "application/x-www-form-urlencoded")):
         raise Invalid("Send the file itself as the body, not a form: curl --data-binary @film.mp4 …", code="form_body")
-    return uploads.wanted(
-        query.get("filename", ""), query.get("title"), uploads.policy(query.get("policy", Policy.PRIVATE)), _size(headers.get("content-length")),
+    return wanted.of(
+        query.get("filename", ""), query.get("title"), wanted.policy(query.get("policy", Policy.PRIVATE)), _size(headers.get("content-length")),
         services.config.ingest, duplicates.choice(query.get("on_duplicate", OnDuplicate.KEEP), who),
         asset_id=request.path_params.get("id") or query.get("asset_id"),
     )  # fmt: skip

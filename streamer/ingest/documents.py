@@ -41,6 +41,7 @@ def _upload(row: Upload) -> dict[str, Any]:
     return {
         "id": row.id,
         "asset_id": row.asset_id,
+        "replaces": row.replaces,
         "filename": row.filename,
         "declared_size": row.declared_size,
         "received": row.received,

@@ -15,15 +15,17 @@ from sqlalchemy.orm import Session
 
 from storage import ObjectMissing
 from streamer import db
-from streamer.catalog import names
+from streamer.catalog import again, names
+from streamer.catalog.again import FilmGone
 from streamer.catalog.tables import Policy
 from streamer.catalog.versions import Source
 from streamer.errors import Problem, StorageExhausted
-from streamer.ingest import faults, leftovers, remote, shares, uploads
+from streamer.ingest import faults, leftovers, remote, shares, uploads, wanted
 from streamer.ingest.digests import of_object
 from streamer.ingest.remote import Broken, Changed, Remote, Seen
 from streamer.ingest.tables import Import, Upload, UploadState
-from streamer.ingest.uploads import Received, Wanted
+from streamer.ingest.uploads import Received
+from streamer.ingest.wanted import Wanted
 from streamer.jobs import jobs, queues
 from streamer.jobs.errors import TaskFailed, TaskStopped
 from streamer.jobs.runner import Task
@@ -41,12 +43,16 @@ def run(task: Task) -> None:
     if upload.state != UploadState.RECEIVING:
         return  # a worker before us came that far
     try:
+        _check_film(task, upload)
         _Transfer(task, upload, source).run()
         _enter(task, upload.id)
     except TaskStopped:
         if _is_cancelled(task):
             uploads.remove(task.services, upload)
         raise
+    except FilmGone as gone:
+        uploads.remove(task.services, upload)
+        raise _of_problem(gone) from gone
     except Problem as error:
         raise _of_problem(error) from error
     except TaskFailed as error:
@@ -120,7 +126,7 @@ class _Transfer:
         if found.size is not None:
             if found.size > settings.max_upload_bytes:
                 raise _too_large(settings.max_upload_bytes)
-            uploads.check_room(services, found.size)
+            wanted.check_room(services, found.size)
         self.source.validator, self.upload.declared_size = found.validator, found.size
 
         def noted(s: Session) -> None:
@@ -137,7 +143,7 @@ class _Transfer:
         rate = (self.size - self.best) / max(time.monotonic() - self.began, 0.001)
         eta_s = (size - self.size) / rate if size and rate > 0 else None
         self.task.report(STAGES[0], 100 * self.size / size if size else 0.0, eta_s)
-        uploads.check_room(self.task.services, 0)
+        wanted.check_room(self.task.services, 0)
         if not db.retrying(self.task.services, lambda s: uploads.note(s, self.upload.id, received=self.size)):
             raise _gone()
 
@@ -209,6 +215,13 @@ def _enter(task: Task, upload_id: str) -> Received:
     queues.dispatch(services, made[-1].jobs)
     uploads.drop(services, upload_id)
     return made[-1]
+
+
+def _check_film(task: Task, upload: Upload) -> None:
+    """Nobody waits for gigabytes whose film has been deleted since."""
+    if upload.replaces is not None:
+        with db.reading(task.services) as s:
+            again.check_film(s, upload.replaces, upload.user_id)
 
 
 def _source(task: Task, upload: Upload) -> Source:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from streamer import db
 from streamer.catalog.tables import Asset, Policy, Version
 from streamer.errors import Conflict, Invalid
-from streamer.ingest import duplicates, held, sources, uploads
+from streamer.ingest import duplicates, held, sources, uploads, wanted
 from streamer.ingest.tables import OnDuplicate, Upload
 from streamer.jobs import queues
 from streamer.services import Services
@@ -56,11 +56,11 @@ def bring_in(
     Problem, StorageError and OSError say why it can't be; the file itself is only read.
     """
     before = _regular(path)
-    what = uploads.wanted(path.name, title, policy, before.st_size, services.config.ingest, OnDuplicate.OFFER)
+    what = wanted.of(path.name, title, policy, before.st_size, services.config.ingest, OnDuplicate.OFFER)
     if (known := _known(services, user_id, path, before.st_size, look)) is not None:
         return Brought(known, is_new=False)
     check(path)
-    uploads.check_room(services, before.st_size, grows_here=False)
+    wanted.check_room(services, before.st_size, grows_here=False)
     upload = db.retrying(services, lambda s: uploads.add(s, user_id, what))
     try:
         source = sources.put(

@@ -19,7 +19,8 @@ from streamer.db import database_now
 from streamer.errors import Conflict, NotFound, Problem
 from streamer.ingest import uploads
 from streamer.ingest.tables import Upload, UploadState
-from streamer.ingest.uploads import Received, Wanted
+from streamer.ingest.uploads import Received
+from streamer.ingest.wanted import Wanted
 from streamer.jobs import queues
 from streamer.services import Services
 

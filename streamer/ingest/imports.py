@@ -13,9 +13,9 @@ from streamer import db, outbound
 from streamer.config import Outbound
 from streamer.db import database_now
 from streamer.errors import Invalid
-from streamer.ingest import remote, shares, uploads
+from streamer.ingest import remote, shares, uploads, wanted
 from streamer.ingest.tables import Import, Upload, UploadState
-from streamer.ingest.uploads import Wanted
+from streamer.ingest.wanted import Wanted
 from streamer.jobs import jobs, queues
 from streamer.jobs.tables import Job, State
 from streamer.outbound import Refused
@@ -47,7 +47,7 @@ def filename(url: str) -> str:
 
 def begin(services: Services, user_id: str, url: str, what: Wanted, title: str | None) -> Upload:
     """The rows and the job. Without a `title` the film gets one from the file's name, as soon as that is known."""
-    uploads.check_room(services, 0)
+    wanted.check_room(services, 0)
 
     def begun(s: Session) -> tuple[Upload, Job]:
         shares.check(s, services.config.ingest, user_id, 0)

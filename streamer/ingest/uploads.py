@@ -7,7 +7,6 @@ never paths.
 """
 
 import hashlib
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,17 +19,15 @@ from sqlalchemy.orm import Session
 
 from storage import StorageError
 from streamer import db, ids
-from streamer.accounts.logins import Principal
-from streamer.accounts.roles import Permission
-from streamer.catalog import again, assets, names, playback_ids, versions
-from streamer.catalog.tables import Asset, Policy, Version
-from streamer.config import Ingest
+from streamer.catalog import again, assets, playback_ids, versions
+from streamer.catalog.tables import Asset, Version
 from streamer.db import database_now
-from streamer.errors import Conflict, Invalid, Problem, StorageExhausted, TooLarge
+from streamer.errors import Conflict, Invalid, Problem
 from streamer.events import outbox
 from streamer.events.types import EventType
-from streamer.ingest import duplicates, glance
-from streamer.ingest.tables import OnDuplicate, Upload, UploadState
+from streamer.ingest import duplicates, glance, wanted
+from streamer.ingest.tables import Upload, UploadState
+from streamer.ingest.wanted import Wanted
 from streamer.jobs import jobs, queues
 from streamer.jobs.tables import Job
 from streamer.problems import of as problem_of
@@ -39,20 +36,6 @@ from streamer.services import Services
 _NOTE_S = 5.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the client said it will send; `size` in bytes, None when it did not say. Names are clean already.
-
-    `asset_id` is the film that the file is for; title and policy are those of a new one and mean nothing then."""
-
-    filename: str
-    title: str
-    policy: Policy
-    size: int | None
-    on_duplicate: OnDuplicate = OnDuplicate.KEEP
-    asset_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,51 +52,9 @@ class Received:
         return [self.job] if self.job else []
 
 
-def wanted(
-    filename: str,
-    title: str | None,
-    policy: Policy,
-    size: int | None,
-    settings: Ingest,
-    on_duplicate: OnDuplicate = OnDuplicate.KEEP,
-    *,
-    asset_id: str | None = None,
-) -> Wanted:
-    """Check what can be checked before a byte is read."""
-    if size is not None:
-        check_size(size, settings)
-    name = names.file_name(filename) or "upload"
-    return Wanted(name, names.title(title) if title else names.title_of(name), policy, size, on_duplicate, asset_id)
-
-
-def check_target(services: Services, who: Principal, asset_id: str | None) -> None:
-    """Refuse a file for a film that this principal may not change; none named is fine. Blocks."""
-    if asset_id is not None:
-        with db.reading(services) as s:
-            assets.permitted(s, asset_id, who, Permission.ASSETS_WRITE)
-
-
-def check_size(size: int, settings: Ingest) -> None:
-    """Refuse what is empty or too large."""
-    if size == 0:
-        raise _empty()
-    if size > settings.max_upload_bytes:
-        raise _too_large(settings)
-
-
-def policy(text: str) -> Policy:
-    """Who may watch, as the client says it."""
-    try:
-        return Policy(text)
-    except ValueError:
-        raise Invalid(
-            "policy must be private or public.", errors=[{"pointer": "/policy", "detail": text[:40]}]
-        ) from None
-
-
 def begin(services: Services, user_id: str, what: Wanted) -> Upload:
     """A row and an empty file. StorageExhausted when the disk would run full."""
-    check_room(services, what.size or 0)
+    wanted.check_room(services, what.size or 0)
     upload = db.retrying(services, lambda s: add(s, user_id, what))
     services.uploads.create(upload.id, upload.source_key)
     return upload
@@ -148,7 +89,7 @@ def receive(services: Services, upload: Upload, batches: Iterator[bytes]) -> str
     meter = _Meter(services, upload)
     services.uploads.append(upload.id, 0, meter.passing(batches))
     if meter.size == 0:
-        raise _empty()
+        raise wanted.empty()
     if upload.declared_size not in (None, meter.size):
         raise Invalid(f"{meter.size} of {upload.declared_size} bytes arrived; send the file again.", code="incomplete")
     upload.received = meter.size
@@ -311,7 +252,7 @@ class _Meter:
         for batch in batches:
             self.size += len(batch)
             if self.size > limit:
-                raise _too_large(self._services.config.ingest)
+                raise wanted.too_large(self._services.config.ingest)
             self.sha256.update(batch)
             yield batch
             glance.passed(self._services, self._upload, self.size - len(batch), self.size)
@@ -321,30 +262,8 @@ class _Meter:
         if time.monotonic() - self._noted < _NOTE_S:
             return
         self._noted = time.monotonic()
-        check_room(self._services, 0)
+        wanted.check_room(self._services, 0)
         try:
             db.retrying(self._services, lambda s: note(s, self._upload.id, received=self.size))
         except SQLAlchemyError as error:
             log.warning("upload progress not noted", upload=self._upload.id, error=str(error))
-
-
-def check_room(services: Services, size: int, *, grows_here: bool = True) -> None:
-    """Whether there is room on this disk for a file that `grows_here` as an upload or goes straight into a store that is here."""
-    if grows_here and services.config.ingest.uploads == "storage":
-        return
-    copies = grows_here or services.config.storage_url.startswith("file:")
-    free = shutil.disk_usage(services.config.data.dir).free
-    if free - copies * size < services.config.ingest.min_free_bytes:
-        raise StorageExhausted(
-            f"The server has {free >> 20} MiB left, which is not enough for this file. Ask its operator to make room."
-        )
-
-
-def _empty() -> Invalid:
-    return Invalid("The file is empty. Choose the film itself and send it again.", code="empty_file")
-
-
-def _too_large(settings: Ingest) -> TooLarge:
-    return TooLarge(
-        f"The file is larger than the {settings.max_upload_bytes:,} bytes this server takes.", code="file_too_large"
-    )

@@ -1,6 +1,7 @@
 """Uploads whose parts go straight from the browser to object storage.
 
-POST   /uploads/multipart                  {filename, size, title?, policy?}    201 {upload, part_size, part_count}
+POST   /uploads/multipart                  {filename, size, title?, policy?, on_duplicate?, asset_id?}
+                                                                                201 {upload, part_size, part_count}
 POST   /uploads/multipart/upl_…/parts      {numbers: [1, 2, …]}                 200 {data: [{number, size, url}], expires_in_s}
 GET    /uploads/multipart/upl_…/parts      what came so far, to go on with      200 {data: [{number, size, etag}], …}
 POST   /uploads/multipart/upl_…/complete   it becomes a film                    200 {upload}
@@ -18,11 +19,13 @@ from starlette.routing import Route
 
 from streamer import db, http
 from streamer.accounts import logins
+from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.catalog.tables import Policy
-from streamer.ingest import documents, uploads
+from streamer.ingest import documents, duplicates, wanted
 from streamer.ingest.multipart import transfers
 from streamer.ingest.stream import receiver
+from streamer.ingest.tables import OnDuplicate
 from streamer.ingest.tus.rows import Resumable
 from streamer.ingest.tus.transfers import terminate
 from streamer.services import Services
@@ -37,6 +40,8 @@ class NewUpload(_Body):
     size: int = Field(ge=0)
     title: str | None = None
     policy: str = Policy.PRIVATE
+    on_duplicate: str = OnDuplicate.KEEP
+    asset_id: str | None = None
 
 
 class Wish(_Body):
@@ -44,11 +49,15 @@ class Wish(_Body):
 
 
 def create_upload(request: Request) -> Response:
-    services, user_id = _who(request)
+    services, who = _who(request)
     body = http.read(request, NewUpload)
-    policy = uploads.policy(body.policy)
-    what = uploads.wanted(body.filename, body.title, policy, body.size, services.config.ingest)
-    made = transfers.create(services, user_id, what)
+    policy, on_duplicate = wanted.policy(body.policy), duplicates.choice(body.on_duplicate, who)
+    settings = services.config.ingest
+    what = wanted.of(
+        body.filename, body.title, policy, body.size, settings, on_duplicate, asset_id=body.asset_id or None
+    )
+    wanted.check_target(services, who, what.asset_id)
+    made = transfers.create(services, who.user_id, what)
     headers = {"Location": f"/api/v1/uploads/{made.id}"}
     return JSONResponse({"upload": _document(services, made), **_shape(made)}, 201, headers)
 
@@ -90,14 +99,12 @@ def _shape(found: Resumable) -> dict[str, Any]:
 
 
 def _found(request: Request) -> tuple[Services, Resumable]:
-    services, user_id = _who(request)
-    return services, transfers.find(services, user_id, request.path_params["id"])
+    services, who = _who(request)
+    return services, transfers.find(services, who.user_id, request.path_params["id"])
 
 
-def _who(request: Request) -> tuple[Services, str]:
-    who = logins.require(request, Permission.UPLOADS_CREATE)
-    services: Services = request.app.state.services
-    return services, who.user_id
+def _who(request: Request) -> tuple[Services, Principal]:
+    return http.services(request), logins.require(request, Permission.UPLOADS_CREATE)
 
 
 _PRIVATE = {"Cache-Control": "no-store"}

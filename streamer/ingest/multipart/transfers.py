@@ -16,7 +16,7 @@ from streamer.errors import Conflict, Gone, Invalid, NotFound, Problem
 from streamer.ingest import uploads
 from streamer.ingest.tus import films, rows
 from streamer.ingest.tus.rows import Opening, Resumable
-from streamer.ingest.uploads import Wanted
+from streamer.ingest.wanted import Wanted
 from streamer.services import Services
 
 PARTS_MAX = 8192

@@ -24,7 +24,7 @@ from storage import StorageError
 from streamer.accounts import logins
 from streamer.accounts.roles import Permission
 from streamer.errors import Invalid, Problem
-from streamer.ingest import duplicates, uploads
+from streamer.ingest import duplicates, wanted
 from streamer.ingest.stream import UNLIMITED, HandedOver, linger, receiver
 from streamer.ingest.tus import films, protocol, rows, transfers
 from streamer.ingest.tus.protocol import Checksum
@@ -189,13 +189,11 @@ async def _opening(request: Request, services: Services, size: int | None) -> Op
     text = request.headers.get("upload-metadata")
     said = protocol.metadata(text)
     name = said.get("filename") or said.get("name") or ""
-    policy = uploads.policy(said.get("policy", "private"))
+    policy = wanted.policy(said.get("policy", "private"))
     on_duplicate = duplicates.choice(said.get("on_duplicate", "keep"), logins.require(request))
     asset_id = said.get("asset_id") or None
-    what = uploads.wanted(
-        name, said.get("title"), policy, size, services.config.ingest, on_duplicate, asset_id=asset_id
-    )
-    await run_in_threadpool(uploads.check_target, services, logins.require(request), asset_id)
+    what = wanted.of(name, said.get("title"), policy, size, services.config.ingest, on_duplicate, asset_id=asset_id)
+    await run_in_threadpool(wanted.check_target, services, logins.require(request), asset_id)
     return Opening(what, text, protocol.concat(request.headers.get("upload-concat")))
 
 

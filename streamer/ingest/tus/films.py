@@ -22,7 +22,7 @@ from streamer.ingest.digests import digests, of_object
 from streamer.ingest.tables import TusUpload, Upload, UploadState
 from streamer.ingest.tus import rows
 from streamer.ingest.tus.rows import Opening, Resumable
-from streamer.ingest.uploads import Wanted
+from streamer.ingest.wanted import Wanted
 from streamer.jobs import queues
 from streamer.services import Services
 

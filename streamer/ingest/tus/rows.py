@@ -12,7 +12,7 @@ from streamer.errors import Gone, NotFound
 from streamer.ingest import shares, uploads
 from streamer.ingest.tables import TusUpload, Upload, UploadState
 from streamer.ingest.tus.protocol import Concat
-from streamer.ingest.uploads import Wanted
+from streamer.ingest.wanted import Wanted
 from streamer.services import Services
 
 

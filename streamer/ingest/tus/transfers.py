@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from storage import ObjectMissing, OffsetMismatch, StorageDown, StorageFull, UploadBusy
 from streamer import db
 from streamer.errors import Conflict, Forbidden, Gone, Invalid, TooLarge
-from streamer.ingest import glance, held, uploads
+from streamer.ingest import glance, held, uploads, wanted
 from streamer.ingest.digests import digests, passing
 from streamer.ingest.tables import Upload, UploadState
 from streamer.ingest.tus import films, rows
@@ -40,7 +40,7 @@ class WrongOffset(Conflict):
 
 def create(services: Services, user_id: str, opening: Opening) -> Resumable:
     """A new, empty upload, if the user may have another one of this size."""
-    uploads.check_room(services, opening.what.size or 0)
+    wanted.check_room(services, opening.what.size or 0)
     made = db.retrying(services, lambda s: rows.insert(s, services, user_id, opening))
     services.uploads.create(made.id, None if made.tus.partial else made.upload.source_key)
     return made
@@ -76,7 +76,7 @@ def declare(services: Services, found: Resumable, size: int) -> Resumable:
     if found.upload.declared_size is None:
         if size < _size(services, found):
             raise Invalid("More bytes than that are here already.", code="tus_length")
-        uploads.check_size(size, services.config.ingest)
+        wanted.check_size(size, services.config.ingest)
         db.retrying(services, lambda s: uploads.note(s, found.id, Upload.declared_size.is_(None), declared_size=size))
     return rows.find(services, found.upload.user_id, found.id)
 
@@ -182,7 +182,7 @@ class _Watch:
 
 
 def _tell(services: Services, found: Resumable, size: int) -> None:
-    uploads.check_room(services, 0)
+    wanted.check_room(services, 0)
     if not db.retrying(services, lambda s: uploads.note(s, found.id, received=size)):
         raise Gone("It was ended in the meantime.", code="upload_gone")
 

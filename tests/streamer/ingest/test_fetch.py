@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from streamer import db
+from streamer.catalog import assets
+from streamer.catalog.tables import Asset
 from streamer.config import Config
 from streamer.events.tables import Event
 from streamer.ingest import leftovers
@@ -92,6 +94,46 @@ def test_a_url_becomes_a_film_with_the_name_its_server_gives_it(site: Site, serv
     again = begin(site, server.url, title="Mine", on_duplicate="offer")
     work(site.services, again)
     assert (now(site, again)["state"], now(site, again)["duplicate_of"]["asset_id"]) == ("held", film["id"])
+
+
+def test_a_url_that_names_a_film_becomes_its_next_version(site: Site, server: FilmServer) -> None:
+    editor = site.as_("editor")
+    asset, version, job = site.film(site.user("editor"), "Kept")
+    site.publish(version, job)
+    upload = begin(site, server.url, asset_id=asset.id, title="not taken", on_duplicate="offer")
+    assert (upload["replaces"], upload["asset_id"]) == (asset.id, None)
+    assert work(site.services, upload).state == "succeeded"
+    film = became(site, upload)
+    assert (film["id"], film["title"], film["live_version_id"]) == (asset.id, "Kept", version.id)
+    assert (film["source"]["name"], film["processing"]) == ("My film.mp4", "queued")
+    assert len(editor.get(f"/assets/{asset.id}/versions").json()["data"]) == 2
+
+
+@SQLITE
+def test_a_film_gets_no_file_from_a_url_by_who_may_not_change_it_nor_after_it_was_deleted(
+    site: Site, server: FilmServer
+) -> None:
+    asset, *_ = site.film(site.user("admin"))
+    for who, asset_id, status in (("editor", asset.id, 403), ("admin", "ast_" + "0" * 20, 404)):
+        scopes = ("uploads:create", "assets:read")  # an editor's key that may not change the films of others
+        answer = site.as_(who, scopes=scopes).post("/imports", json={"url": server.url, "asset_id": asset_id})
+        assert answer.status_code == status
+
+    def delete(upload: dict[str, Any]) -> None:
+        with db.session(site.services) as s:
+            assets.delete(s, s.get_one(Asset, upload["replaces"]))
+
+    early, late = (begin(site, server.url, asset_id=site.film(site.user("editor"))[0].id) for _ in range(2))
+    delete(early)
+    assert (work(site.services, early).error or {})["code"] == "film_gone"
+    assert server.asked == [], "nothing is fetched for it"
+    server.answers = [lambda request: (delete(late), server._film(request))[1]]
+    assert (work(site.services, late).error or {})["code"] == "film_gone"
+    assert len(server.asked) == 1
+    for upload in (early, late):
+        assert (now(site, upload)["state"], now(site, upload)["error"]["code"]) == ("failed", "film_gone")
+        assert received(site, upload) == -1
+    assert list(site.services.store.list("sources/")) == []
 
 
 @SQLITE

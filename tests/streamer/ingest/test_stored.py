@@ -193,6 +193,23 @@ class TestPartsBySignedUrl:
         late = api.post(f"/uploads/multipart/{upload['id']}/parts", json={"numbers": [1]})
         assert (late.status_code, late.json()["code"]) == (409, "upload_whole")
 
+    def test_may_be_for_a_film_or_ask_about_duplicates(self, site: Site) -> None:
+        api = site.as_("editor")
+        film = sent(api, begin(api, title="The first"))["asset_id"]
+        refused = {"filename": "a.mp4", "size": 1, "asset_id": film}
+        with db.session(site.services) as s:
+            s.get_one(Asset, film).owner_id = site.user("admin").id
+        keyed = site.as_("editor", scopes=("uploads:create", "assets:read"))
+        assert keyed.post("/uploads/multipart", json=refused).status_code == 403
+        refused["asset_id"] = "ast_" + "0" * 20
+        assert api.post("/uploads/multipart", json=refused).status_code == 404
+        version = sent(api, begin(api, asset_id=film, on_duplicate="offer"))
+        assert (version["state"], version["asset_id"], version["replaces"]) == ("received", film, film)
+        assert len(api.get(f"/assets/{film}/versions").json()["data"]) == 2
+        asked = sent(api, begin(api, on_duplicate="offer"))
+        assert (asked["state"], asked["duplicate_of"]) == ("held", {"asset_id": film, "title": "The first"})
+        assert count(site.services, Asset) == 1
+
     def test_are_asked_about_before_and_after(self, site: Site, tus: Tus) -> None:
         api = site.as_("editor")
         begun = begin(api)
@@ -269,6 +286,12 @@ def send(api: httpx2.Client, begun: Any, number: int) -> int:
     (part,) = answer.json()["data"]
     start = (number - 1) * begun["part_size"]
     return httpx2.put(part["url"], content=FILM[start : start + part["size"]]).status_code
+
+
+def sent(api: httpx2.Client, begun: Any) -> Any:
+    """The upload when all of it has been sent."""
+    assert [send(api, begun, number) for number in (1, 2, 3)] == [200] * 3
+    return complete(api, begun).json()["upload"]
 
 
 def complete(api: httpx2.Client, begun: Any) -> httpx2.Response:

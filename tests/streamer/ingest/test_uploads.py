@@ -15,9 +15,9 @@ from sqlalchemy.exc import OperationalError
 from storage import StorageDown
 from streamer import db
 from streamer.catalog import assets
-from streamer.catalog.tables import Asset, Version
+from streamer.catalog.tables import Asset, Policy, Version
 from streamer.config import Config
-from streamer.ingest import leftovers, uploads
+from streamer.ingest import leftovers, uploads, wanted
 from streamer.ingest.tables import Upload
 from streamer.jobs.tables import Job
 from streamer.services import Services
@@ -257,7 +257,7 @@ def test_a_fault_after_the_film_is_in_never_takes_its_source_away(site: Site, mo
 def test_what_a_dead_process_left_is_swept_and_finished_uploads_never(site: Site) -> None:
     services = site.services
     done = post(site, FILM).json()["upload"]
-    what = uploads.wanted("film.mp4", None, uploads.Policy.PRIVATE, None, services.config.ingest)
+    what = wanted.of("film.mp4", None, Policy.PRIVATE, None, services.config.ingest)
     dead, alive = (uploads.begin(services, site.user("editor").id, what) for _ in range(2))
     for upload in (dead, alive):
         uploads.receive(services, upload, iter([b"half of it"]))
@@ -277,7 +277,7 @@ def test_what_a_dead_process_left_is_swept_and_finished_uploads_never(site: Site
 
 def test_a_machine_removes_its_own_files_of_uploads_that_were_given_up_elsewhere(site: Site) -> None:
     services = site.services
-    what = uploads.wanted("film.mp4", None, uploads.Policy.PRIVATE, None, services.config.ingest)
+    what = wanted.of("film.mp4", None, Policy.PRIVATE, None, services.config.ingest)
     given_up, alive = (uploads.begin(services, site.user("editor").id, what) for _ in range(2))
     with db.session(services) as s:
         s.execute(update(Upload).where(Upload.id == given_up.id).values(state="failed"))
@@ -287,7 +287,7 @@ def test_a_machine_removes_its_own_files_of_uploads_that_were_given_up_elsewhere
 
 def test_an_upload_that_was_swept_in_mid_flight_does_not_become_a_film(site: Site) -> None:
     services = site.services
-    what = uploads.wanted("film.mp4", None, uploads.Policy.PRIVATE, None, services.config.ingest)
+    what = wanted.of("film.mp4", None, Policy.PRIVATE, None, services.config.ingest)
     upload = uploads.begin(services, site.user("editor").id, what)
     sha256 = uploads.receive(services, upload, iter([b"bytes"]))
     with db.session(services) as s:
