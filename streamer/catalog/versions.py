@@ -133,8 +133,10 @@ def folder(s: Session, version: Version, name: str) -> str:
 
 
 def place(s: Session, version_id: str, path: str) -> None:
-    """From here on there may be objects under `path`."""
-    s.get_one(Version, version_id).path = path
+    """From here on there may be objects under `path`; what a whole version plays from changes only with `publish`."""
+    version = s.get_one(Version, version_id)
+    if not _is_whole(version):
+        version.path = path
 
 
 def kin(s: Session, version: Version) -> Sequence[str]:
@@ -167,10 +169,11 @@ def newest_playing(s: Session, asset_id: str) -> str | None:
 def follow(s: Session, job: Job) -> None:
     """Keep the row in step with its transcode job (see `jobs.kinds`). Success is written by `publish`.
 
-    What grew stays in view while the job waits for another try, and goes when nothing more will come.
+    What grew stays in view while the job waits for another try, and goes when nothing more will come. A version that is whole stays as it is
+    while a job mends it, also if that fails: the job says so.
     """
     version = s.get(Version, job.subject_id, populate_existing=True)
-    if version is None or job.state not in _FOLLOWED:
+    if version is None or job.state not in _FOLLOWED or _is_whole(version):
         return
     before, version.processing = version.processing, _FOLLOWED[State(job.state)]
     version.error = job.error
@@ -183,7 +186,8 @@ def follow(s: Session, job: Job) -> None:
 def advance(s: Session, version_id: str, processing: Processing) -> None:
     """The encode has come to a new stage."""
     version = s.get_one(Version, version_id)
-    version.processing = processing
+    if not _is_whole(version):
+        version.processing = processing
 
 
 def grow(s: Session, version_id: str, growth: Growth) -> None:
@@ -239,6 +243,11 @@ def check_wanted(asset: Asset, version: Version) -> None:
         raise TaskFailed("asset_deleted", "The film was deleted", "There is nothing left to prepare.", retryable=False)
     if version.deleted_at is not None:
         raise TaskFailed("version_deleted", "The version was deleted", "There is nothing to prepare.", retryable=False)
+
+
+def _is_whole(version: Version) -> bool:
+    """Whether all of it plays, so that a job on it only mends."""
+    return version.stage == Stage.FINAL and version.playable
 
 
 def _undeleted(s: Session, version_id: str) -> tuple[Asset, Version]:

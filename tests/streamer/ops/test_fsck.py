@@ -11,6 +11,7 @@ from streamer import db, ids
 from streamer.catalog import versions
 from streamer.catalog.tables import Asset, Processing, Version
 from streamer.catalog.versions import Source
+from streamer.events.tables import Event
 from streamer.ingest import transcode
 from streamer.jobs import jobs
 from streamer.jobs.tables import Job
@@ -50,6 +51,33 @@ def test_what_was_lost_of_a_package_is_made_again_from_the_upload(house: House, 
         assert (("object_changed" if "cut" in what or "changed" in what else "object_missing"), key) in found
     assert house.repair() == 0 and house.work() == 1
     assert house.repair() == 0 and house.found() == [], "losers of the second encode are orphans and go"
+
+
+def test_a_repair_that_fails_for_good_leaves_what_plays_as_it_was_and_says_so_at_its_job(house: House) -> None:
+    def face() -> tuple[object, ...]:
+        with db.reading(house.services) as s:
+            asset, version = s.get_one(Asset, house.asset_id), s.get_one(Version, house.version_id)
+            told = (version.processing, version.playable, version.stage, version.path, version.error)
+            return (*told, version.available_s, asset.live_version_id, len(versions.renditions(s, version.id)))
+
+    store, before = house.services.store, face()
+    store.delete(segment := house.key(ending=".m4s"))
+    assert house.repair() == 0
+    store.put(house.source, b"no film any more", type="video/mp4")
+    with db.reading(house.services) as s:
+        (job,) = waiting.due(s)
+    assert face() == before, "while it waits"
+    assert house.work() == 1
+    with db.reading(house.services) as s:
+        ended = jobs.get(s, job.id)
+        told = [event.type for event in s.query(Event)]
+    assert (ended.state, (ended.error or {})["retryable"]) == ("failed", False)
+    assert face() == before and before[:3] == ("ready", True, "final")
+    assert "asset.errored" not in told, "the film did not fail"
+    assert ("object_missing", segment) in house.found()
+    with db.session(house.services) as s:
+        jobs.requeue(s, job.id)
+    assert face() == before, "when somebody tries again"
 
 
 def test_without_hashes_only_sizes_are_compared(house: House) -> None:
