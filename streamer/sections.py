@@ -30,7 +30,7 @@ class Ingest(Section):
     max_unfinished_bytes: int = Field(default=256 << 30, ge=1)
     """Bytes that a user's unfinished uploads may come to, as declared when they began."""
     hold_s: int = Field(default=7 * 86400, ge=60)
-    """Seconds a possible duplicate waits for a decision; then it goes, or becomes a film if what it equals is gone."""
+    """Seconds a possible duplicate waits for a decision; then it goes, or becomes a film if what it equals is gone or failed."""
     glance: bool = True
     """Whether the first bytes of an upload are looked at while the rest arrives, to warn early of what will not work."""
 

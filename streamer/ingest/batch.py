@@ -101,6 +101,8 @@ def marks(path: Path, tell: Tell) -> Look:
 
 def said(done: Brought, path: Path, seconds: float) -> str:
     """What became of a file."""
+    if done.is_errored:
+        return f'skipped, it is the film "{done.asset.title}" already, whose encode failed: retry it there ({done.asset.id})'
     if not done.is_new:
         return f'skipped, it is the film "{done.asset.title}" already ({done.asset.id})'
     return f"imported as {done.asset.id} ({path.stat().st_size / 1e6:.1f} MB in {seconds:.1f} s)"

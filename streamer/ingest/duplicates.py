@@ -1,12 +1,14 @@
 """Films whose source has the same bytes as a new upload: by SHA-256, among those that the sender may see."""
 
-from sqlalchemy import select
+from collections.abc import Sequence
+
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import User
-from streamer.catalog.tables import Asset, Version
+from streamer.catalog.tables import Asset, Processing, Version
 from streamer.errors import Invalid
 from streamer.ingest.tables import OnDuplicate, Upload
 
@@ -31,10 +33,27 @@ def of(s: Session, upload: Upload, sha256: str) -> Asset | None:
     return equal(s, sha256, None if upload.on_duplicate == OnDuplicate.OFFER_ANY else upload.user_id)
 
 
-def equal(s: Session, sha256: str, owner_id: str | None) -> Asset | None:
-    """A film made from these bytes, one that plays before others; `owner_id` None looks among everyone's."""
-    query = select(Asset).join(Version, Version.asset_id == Asset.id)
-    query = query.where(Version.source_sha256 == sha256, Version.deleted_at.is_(None), Asset.deleted_at.is_(None))
+def equal(s: Session, sha256: str, owner_id: str | None, *, errored: bool = False) -> Asset | None:
+    """A film made from these bytes, one that plays before others; `owner_id` None looks among everyone's.
+
+    Bytes that could not be made a film are nobody's film, unless `errored` asks for them.
+    """
+    query = _made().where(Version.source_sha256 == sha256)
+    if not errored:
+        query = query.where(Version.processing != Processing.ERRORED)
     if owner_id is not None:
         query = query.where(Asset.owner_id == owner_id)
     return s.scalars(query.order_by(Version.playable.desc(), Asset.id).limit(1)).first()
+
+
+def still(s: Session, uploads: Sequence[Upload]) -> set[str]:
+    """Ids of those among these held uploads whose `duplicate_of` is a film of the same bytes as before."""
+    query = _made().join(Upload, (Upload.duplicate_of == Asset.id) & (Upload.sha256 == Version.source_sha256))
+    there = Upload.id.in_([upload.id for upload in uploads]), Version.processing != Processing.ERRORED
+    return set(s.scalars(query.where(*there).with_only_columns(Upload.id)))
+
+
+def _made() -> Select[Asset]:
+    """Films by their versions, without what is deleted."""
+    query = select(Asset).join(Version, Version.asset_id == Asset.id)
+    return query.where(Version.deleted_at.is_(None), Asset.deleted_at.is_(None))

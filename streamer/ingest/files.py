@@ -35,10 +35,11 @@ _INTERRUPTED = {
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """The film that the file is, and whether it was one already."""
+    """The film that the file is, whether it was one already, and whether it could not be made then."""
 
     asset: Asset
     is_new: bool
+    is_errored: bool = False
 
 
 def bring_in(
@@ -58,7 +59,7 @@ def bring_in(
     before = _regular(path)
     what = wanted.of(path.name, title, policy, before.st_size, services.config.ingest, OnDuplicate.OFFER)
     if (known := _known(services, user_id, path, before.st_size, look)) is not None:
-        return Brought(known, is_new=False)
+        return known
     check(path)
     wanted.check_room(services, before.st_size, grows_here=False)
     upload = db.retrying(services, lambda s: uploads.add(s, user_id, what))
@@ -85,7 +86,8 @@ def _regular(path: Path) -> os.stat_result:
     return found
 
 
-def _known(services: Services, user_id: str, path: Path, size: int, look: Look) -> Asset | None:
+def _known(services: Services, user_id: str, path: Path, size: int, look: Look) -> Brought | None:
+    """Also what could not be made: the same file would be another failed film each time."""
     with db.reading(services) as s:
         if not _has_one_of_size(s, user_id, size):
             return None
@@ -96,7 +98,10 @@ def _known(services: Services, user_id: str, path: Path, size: int, look: Look) 
             done += len(piece)
             look(done, size)
     with db.reading(services) as s:
-        return duplicates.equal(s, sha256.hexdigest(), user_id)
+        if (asset := duplicates.equal(s, sha256.hexdigest(), user_id)) is not None:
+            return Brought(asset, is_new=False)
+        asset = duplicates.equal(s, sha256.hexdigest(), user_id, errored=True)
+        return None if asset is None else Brought(asset, is_new=False, is_errored=True)
 
 
 def _has_one_of_size(s: Session, user_id: str, size: int) -> bool:

@@ -1,10 +1,8 @@
 """Uploads held back because a film has the same bytes. They are safe in storage as the source of the film they may become.
 
 Their sender decides: `keep` makes the film anyway, `discard` drops the bytes. Who never decides has them discarded after `ingest.hold_s`:
-nothing is lost by that, unless the other film is gone by then, and then this one is made.
+nothing is lost by that, unless the other film is gone by then or could not be made, and then this one is.
 """
-
-from collections.abc import Sequence
 
 import structlog
 from sqlalchemy import select
@@ -13,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from storage import StorageError
 from streamer import db
-from streamer.catalog.tables import Asset, Policy
+from streamer.catalog.tables import Policy
 from streamer.catalog.versions import Source
 from streamer.db import database_now
 from streamer.errors import Conflict, NotFound, Problem
-from streamer.ingest import uploads
+from streamer.ingest import duplicates, uploads
 from streamer.ingest.tables import Upload, UploadState
 from streamer.ingest.uploads import Received
 from streamer.ingest.wanted import Wanted
@@ -63,9 +61,9 @@ def sweep(services: Services) -> int:
     old = Upload.updated_at < database_now(-services.config.ingest.hold_s)
     with db.reading(services) as s:
         forgotten = s.scalars(select(Upload).where(Upload.state == UploadState.HELD, old).limit(_SWEPT)).all()
-        there = _undeleted(s, [upload.duplicate_of or "" for upload in forgotten])
+        there = duplicates.still(s, forgotten)
     for upload in forgotten:
-        _decide(services, upload, keeping=upload.duplicate_of not in there)
+        _decide(services, upload, keeping=upload.id not in there)
     return len(forgotten)
 
 
@@ -74,10 +72,6 @@ def _decide(services: Services, upload: Upload, *, keeping: bool) -> None:
         (keep if keeping else discard)(services, upload.user_id, upload.id)
     except (Problem, SQLAlchemyError, StorageError) as error:
         log.warning("held upload not decided", upload=upload.id, error=str(error))
-
-
-def _undeleted(s: Session, asset_ids: Sequence[str]) -> set[str]:
-    return set(s.scalars(select(Asset.id).where(Asset.id.in_(asset_ids), Asset.deleted_at.is_(None))))
 
 
 def _held(s: Session, user_id: str, upload_id: str) -> Upload:

@@ -74,6 +74,12 @@ def test_files_become_films_and_are_known_when_they_come_again(services: Service
     went_well, lines = bring(services, ada, one, copy)
     assert went_well and lines[-1] == "2 skipped"
     assert f'{copy}: skipped, it is the film "two" already (ast_' in lines[1]
+    with db.session(services) as s:
+        for version in s.scalars(select(Version)):
+            version.processing = "errored"
+    assert "already, whose encode failed" in bring(services, ada, one)[1][0], (
+        "it would be another failed film each time"
+    )
     assert bring(services, person(services, "bob"), one)[1][-1] == "1 imported", "films of others are not asked for"
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from streamer import db
-from streamer.catalog.tables import Asset
+from streamer.catalog.tables import Asset, Version
 from streamer.db import database_now
 from streamer.events.tables import Event
 from streamer.ingest import held
@@ -35,6 +35,13 @@ def held_upload(site: Site, **query: str) -> tuple[dict[str, Any], dict[str, Any
     again = post(site, on_duplicate="offer", title="The second", policy="public", **query)
     assert (again["asset"], again["job"], again["upload"]["state"]) == (None, None, "held")
     return first, again["upload"]
+
+
+def _fail(site: Site, asset_id: str) -> None:
+    """What the last try of an encode does."""
+    with db.session(site.services) as s:
+        version = s.scalars(select(Version).where(Version.asset_id == asset_id)).one()
+        version.processing, version.error = "errored", {"retryable": False}
 
 
 def stored(site: Site) -> list[str]:
@@ -88,6 +95,17 @@ def test_only_films_that_the_sender_may_list_are_offered(site: Site) -> None:
     with db.session(site.services) as s:
         s.execute(update(Asset).values(deleted_at=database_now()))
     assert post(site, on_duplicate="offer")["asset"], "what is deleted is no film any more"
+
+
+def test_bytes_of_a_film_that_failed_for_good_are_no_film_already(site: Site) -> None:
+    first, upload = held_upload(site)
+    _fail(site, first["id"])
+    assert post(site, on_duplicate="offer")["upload"]["state"] == "received"
+    with db.session(site.services) as s:
+        s.execute(update(Upload).where(Upload.id == upload["id"]).values(updated_at=database_now(-8 * 86400)))
+    assert held.sweep(site.services) == 1
+    kept = site.as_("editor").get(f"/uploads/{upload['id']}").json()
+    assert kept["state"] == "received", "what it was held back for never became a film"
 
 
 def test_resumable_uploads_can_ask_too(site: Site) -> None:
