@@ -1,11 +1,14 @@
 """An early look at uploads: what the first bytes prove to be wrong is told while the rest still arrives, as the upload's `warning`.
 
-Bytes that lie on the disk of the process that takes them it looks at itself, by the packager's child process with little memory and time;
-no codec is ever loaded here. Two at a time; when more wait, they go without: a warning is a courtesy.
+The process that takes the bytes looks at them, by the packager's child process with little memory and time; no codec is ever loaded here. Two
+at a time; when more wait, they go without: a warning is a courtesy. On a disk the file itself is looked at, twice. Object storage gives back
+no part of an object that is not whole, so there the first two megabytes are kept in memory as they pass, of sixteen uploads at most, and looked at once.
 """
 
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import BoundedSemaphore
 
@@ -31,16 +34,13 @@ _AT_ONCE, _WAITING = 2, 16
 log = structlog.get_logger(__name__)
 
 
-def passed(services: Services, upload: Upload, before: int, after: int) -> None:
-    """So many bytes of the upload are here now: look at them, in the background, if a mark lies between."""
-    if not isinstance(services.uploads, LocalUploads):
-        return
-    if not services.config.ingest.glance or not any(before < mark <= after for mark in MARKS):
-        return
-    if not _room().acquire(blocking=False):
-        return
-    done = _lookers().submit(_look, services, upload.id, upload.declared_size)
-    done.add_done_callback(lambda _: _room().release())
+def passing(services: Services, upload: Upload, offset: int, batches: Iterator[bytes]) -> Iterator[bytes]:
+    """The batches that come at `offset`; when enough of the upload is here, what it begins with is looked at in the background."""
+    if not services.config.ingest.glance:
+        return batches
+    if isinstance(services.uploads, LocalUploads):
+        return _marked(services, upload, services.uploads.path, offset, batches)
+    return _kept(services, upload, batches) if offset == 0 else batches
 
 
 def verdict(path: Path, size: int | None) -> dict[str, str] | None:
@@ -51,14 +51,56 @@ def verdict(path: Path, size: int | None) -> dict[str, str] | None:
     return None
 
 
-def _look(services: Services, upload_id: str, size: int | None) -> None:
-    assert isinstance(services.uploads, LocalUploads)  # `passed` looked
+def _marked(
+    services: Services, upload: Upload, path: Callable[[str], Path], size: int, batches: Iterator[bytes]
+) -> Iterator[bytes]:
+    for batch in batches:
+        yield batch
+        before, size = size, size + len(batch)
+        if any(before < mark <= size for mark in MARKS) and _room().acquire(blocking=False):
+            _begin(services, upload, lambda: verdict(path(upload.id), upload.declared_size))
+
+
+def _kept(services: Services, upload: Upload, batches: Iterator[bytes]) -> Iterator[bytes]:
+    if not _room().acquire(blocking=False):
+        yield from batches
+        return
+    kept: list[bytes] | None = []
+    size = 0
     try:
-        told = verdict(services.uploads.path(upload_id), size)
-        if told is not None:
+        for batch in batches:
+            yield batch
+            if kept is not None:
+                kept.append(batch)
+                size += len(batch)
+                if size >= MARKS[0]:
+                    _begin(services, upload, partial(_of_bytes, kept, upload.declared_size))
+                    kept = None
+    finally:
+        if kept is not None:
+            _room().release()
+
+
+def _begin(services: Services, upload: Upload, looked: Callable[[], dict[str, str] | None]) -> None:
+    """The caller has taken a place in the room."""
+    done = _lookers().submit(_look, services, upload.id, looked)
+    done.add_done_callback(lambda _: _room().release())
+
+
+def _look(services: Services, upload_id: str, looked: Callable[[], dict[str, str] | None]) -> None:
+    try:
+        if (told := looked()) is not None:
             _note(services, upload_id, told)
     except (PackagerError, StorageError, SQLAlchemyError, OSError) as error:
         log.info("upload not looked at", upload=upload_id, error=str(error))
+
+
+def _of_bytes(head: list[bytes], size: int | None) -> dict[str, str] | None:
+    """The child wants a file: there are as many as look at a time, and none stays."""
+    with tempfile.NamedTemporaryFile(prefix="streamer-glance-") as file:
+        file.writelines(head)
+        file.flush()
+        return verdict(Path(file.name), size)
 
 
 def _note(services: Services, upload_id: str, told: dict[str, str]) -> None:

@@ -87,7 +87,7 @@ def add(s: Session, user_id: str, what: Wanted) -> Upload:
 def receive(services: Services, upload: Upload, batches: Iterator[bytes]) -> str:
     """Write the batches down; the SHA-256 of all of them. Durable when it returns."""
     meter = _Meter(services, upload)
-    services.uploads.append(upload.id, 0, meter.passing(batches))
+    services.uploads.append(upload.id, 0, meter.passing(glance.passing(services, upload, 0, batches)))
     if meter.size == 0:
         raise wanted.empty()
     if upload.declared_size not in (None, meter.size):
@@ -255,7 +255,6 @@ class _Meter:
                 raise wanted.too_large(self._services.config.ingest)
             self.sha256.update(batch)
             yield batch
-            glance.passed(self._services, self._upload, self.size - len(batch), self.size)
             self._note()
 
     def _note(self) -> None:

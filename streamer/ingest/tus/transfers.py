@@ -86,6 +86,8 @@ def append(
 ) -> int:
     """Add the batches at `offset`; the new offset, durable. Brings the film about when it was the last byte."""
     watch, value = _Watch(services, found, offset), digests().begin(found.id, offset)
+    if not found.tus.partial:
+        batches = glance.passing(services, found.upload, offset, batches)
     arriving = passing(watch.passing(batches), value)
     try:
         checked = checksum.passing(arriving) if checksum else arriving
@@ -164,8 +166,6 @@ class _Watch:
                 raise _past_the_end(self._room)
             self.size += len(batch)
             yield batch
-            if not self._found.tus.partial:
-                glance.passed(self._services, self._found.upload, self.size - len(batch), self.size)
             if time.monotonic() - noted > _NOTE_S and self.size < self._room:
                 noted = time.monotonic()
                 _tell(self._services, self._found, self.size)

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -146,6 +148,13 @@ class TestOneHost:
         whole = tus.path(tus.create(None, Upload_Concat=final))
         assert tus.upload(whole)["sha256"] == SHA256
         assert (len(keys(site)), {key.partition("/")[0] for key in keys(site)}) == (2, {"sources"})
+
+    def test_warns_of_what_is_no_film_while_the_rest_still_arrives(self, tus: Tus) -> None:
+        path = tus.new(len(FILM))
+        assert tus.patch(path, 0, b"%PDF-1.7\n" + FILM[:3_000_000]).status_code == 204
+        assert wait_for(lambda: tus.upload(path)["warning"])["code"] == "not_a_film"
+        assert tus.upload(path)["state"] == "receiving"
+        assert list(Path(tempfile.gettempdir()).glob("streamer-glance-*")) == []
 
     def test_removes_what_expired_or_was_left_behind_and_never_what_was_finished(
         self, site: Site, tus: Tus, monkeypatch: pytest.MonkeyPatch
