@@ -31,6 +31,8 @@ class Ingest(Section):
     """Bytes that a user's unfinished uploads may come to, as declared when they began."""
     hold_s: int = Field(default=7 * 86400, ge=60)
     """Seconds a possible duplicate waits for a decision; then it goes, or becomes a film if what it equals is gone or failed."""
+    keep_versions: int = Field(default=0, ge=0)
+    """Newest ready versions that a film keeps, and what plays beside them; older ones are deleted when another is ready. 0 keeps all."""
     glance: bool = True
     """Whether the first bytes of an upload are looked at while the rest arrives, to warn early of what will not work."""
 

@@ -58,6 +58,15 @@ def delete(s: Session, asset: Asset, version: Version, grace_s: float) -> Job:
     return enqueue_removal(s, version, grace_s)
 
 
+def keep_newest(s: Session, asset_id: str, count: int, grace_s: float) -> None:
+    """Delete the ready versions beyond the newest `count`, but never what plays, which somebody may have chosen among the old ones."""
+    asset = s.get_one(Asset, asset_id, with_for_update=True, populate_existing=True)
+    ready = listed(asset_id).where(Version.processing == Processing.READY).order_by(Version.id.desc())
+    for version in s.scalars(ready).all()[count:]:
+        if version.id != asset.live_version_id:
+            delete(s, asset, version, grace_s)
+
+
 def grace_s(settings: Delivery) -> float:
     """The longest that an address may be good which a viewer got before the version was deleted."""
     return float(settings.token_max_s + settings.token_skew_s)

@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from packager import ladder
 from packager.errors import Cancelled, PackagerError
 from packager.pipeline import Options, Package, Progress, encode
 from packager.stages import Published
 from streamer import config, db
-from streamer.catalog import versions, viewers
+from streamer.catalog import history, versions, viewers
 from streamer.catalog.again import Options as Chosen
 from streamer.catalog.tables import Asset, Processing, Stage, Version
 from streamer.catalog.versions import Facts, Growth, RenditionFacts
@@ -65,7 +66,14 @@ def run(task: Task) -> Outcome:
             scratch.forget(task.services, version.source_key)
         raise TaskFailed(error.code, error.title, error.detail, retryable=error.retryable) from error
     scratch.forget(task.services, version.source_key)
-    return lambda s: versions.publish(s, version.id, facts(package))
+    return lambda s: _enter(s, task.services.config, version, package)
+
+
+def _enter(s: Session, settings: config.Config, version: Version, package: Package) -> None:
+    """The version is live, and what the film need not keep any more goes when nobody can be watching it."""
+    versions.publish(s, version.id, facts(package))
+    if settings.ingest.keep_versions:
+        history.keep_newest(s, version.asset_id, settings.ingest.keep_versions, history.grace_s(settings.delivery))
 
 
 def _options(settings: config.Packager, chosen: Chosen) -> Options:

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import select
 
 from packager.errors import SourceRefused
 from packager.ladder import REFERENCE
@@ -18,7 +21,7 @@ from streamer.ingest import transcode, uploads
 from streamer.jobs.runner import perform
 from streamer.jobs.tables import Job
 from tests.streamer.ingest.tus.client import Tus, metadata
-from tests.streamer.site_under_test import Site
+from tests.streamer.site_under_test import Site, facts
 from tests.streamer.stack import wait_for
 
 NEW = b"the second cut"
@@ -119,6 +122,40 @@ def test_a_file_of_somebody_who_lost_the_right_meanwhile_is_refused(
     answer = client.post(f"/uploads?filename=b.mp4&asset_id={asset.id}", content=NEW)
     assert (answer.status_code, answer.json()["code"]) == (410, "film_gone")
     assert list(site.services.store.list("sources/")) == []
+
+
+def test_only_the_newest_versions_are_kept_and_what_somebody_chose_to_play(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder is left out: what a finished encode brings about is what counts."""
+    monkeypatch.setattr(transcode, "encode", lambda source, store, prefix, **options: prefix(f"{time.time_ns():x}"))
+    monkeypatch.setattr(transcode, "facts", facts)
+    settings = site.services.config.ingest.model_copy(update={"keep_versions": 2})
+    tidy = replace(site.services, config=site.services.config.model_copy(update={"ingest": settings}))
+    asset, editor = film(site), site.as_("editor")
+
+    def asked_again() -> Any:
+        time.sleep(0.002)
+        return editor.post(f"/assets/{asset.id}/versions", json={}).json()
+
+    def kept(made: Any) -> list[str]:
+        perform(tidy, made["job_id"], "w1")
+        return [version["id"] for version in editor.get(f"/assets/{asset.id}/versions").json()["data"]]
+
+    first = editor.get(f"/assets/{asset.id}").json()["live_version_id"]
+    with db.reading(site.services) as s:
+        site.services.store.put(s.get_one(Version, first).source_key, b"the first cut", type="video/mp4")
+    waiting, second, third = (asked_again() for _ in range(3))
+    assert kept(second) == [third["id"], second["id"], waiting["id"], first]
+    assert kept(third) == [third["id"], second["id"], waiting["id"]], "what is not ready neither counts nor goes"
+    with db.reading(site.services) as s:
+        (removal,) = s.scalars(select(Job).where(Job.kind == "delete_version"))
+        assert (removal.subject_id, removal.state) == (first, "queued")
+        assert removal.run_after - removal.created_at > timedelta(hours=23), "somebody may be watching it"
+    fourth = asked_again()
+    assert editor.post(f"/assets/{asset.id}/versions/{second['id']}/publish").status_code == 200
+    assert kept(fourth) == [one["id"] for one in (fourth, third, second, waiting)]
+    assert editor.get(f"/assets/{asset.id}").json()["live_version_id"] == second["id"], "somebody chose it"
 
 
 @pytest.fixture
