@@ -14,8 +14,8 @@ from typing import Protocol
 
 from storage.base import ObjectExists, ObjectMissing, UploadBusy
 
-PATIENCE_S = 2.0
-"""How long a newcomer waits for whoever has the turn."""
+PATIENCE_S = 2.5
+"""How long a newcomer waits for whoever has the turn; longer than it takes to see that they are dead."""
 
 _LOOK_S = 0.02
 

@@ -1,8 +1,9 @@
 """The ledger of uploads that grow in object storage, in SQL: who writes to one, and what of it counts. See `storage.ledger`.
 
-A turn is a lease: a process that was killed loses it within five seconds. One thread per process renews all turns that are held here and learns who
-asks for them, several times a second, so a writer hands over well within one. Nothing rests on the lease but politeness: whatever a turn
-changes, it changes in a transaction that first looks at the fence.
+A turn is a lease of five seconds. One thread per process renews all turns that are held here once a second, and learns several times a second
+who asks for them, so a writer hands over well within one. Who comes to hold an upload would have been handed it at once, so from a writer that
+has not renewed its turn for two seconds it takes it, and after a kill -9 that is before it would be told to come again. Nothing rests on the lease but
+politeness: whatever a turn changes, it changes in a transaction that first looks at the fence.
 """
 
 import threading
@@ -21,7 +22,7 @@ from storage.ledger import PATIENCE_S, Piece, Turn, Wish, over
 from streamer import db, ids
 from streamer.db import Base, Code, Id, UtcDateTime, database_now, exact
 
-LEASE_S = 5.0
+LEASE_S, SILENT_S = 5.0, 2.0
 _RENEW_S, _LOOK_S, _WAIT_S, _IDLE_S = 1.0, 0.15, 0.05, 5.0
 
 log = structlog.get_logger(__name__)
@@ -159,7 +160,8 @@ class SqlLedger:
     def _next(self, s: Session, id: str, wish: Wish) -> Turn | None:
         """The turn, or None and a wish to whoever has it."""
         row = _found(s.get(StoredUpload, id, with_for_update=True), id)
-        if row.owner is not None and s.scalar(select(StoredUpload.until > database_now()).where(StoredUpload.id == id)):
+        late = database_now(LEASE_S - SILENT_S if wish is Wish.HOLD else 0)
+        if row.owner is not None and s.scalar(select(StoredUpload.until > late).where(StoredUpload.id == id)):
             row.wish = Wish.HOLD if Wish.HOLD in (wish, row.wish) else wish
             return None
         row.owner, row.until, row.wish, row.fence = self._keeper.owner, database_now(LEASE_S), None, row.fence + 1

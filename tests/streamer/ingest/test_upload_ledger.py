@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import update
 
 from storage import ObjectExists, ObjectMissing, UploadBusy
-from storage.ledger import MemoryLedger, Piece, UploadLedger, Wish
+from storage.ledger import MemoryLedger, Piece, Turn, UploadLedger, Wish
 from streamer import db
 from streamer.config import Database
-from streamer.upload_ledger import LEASE_S, SqlLedger, StoredUpload
+from streamer.upload_ledger import LEASE_S, SILENT_S, SqlLedger, StoredUpload
 from tests.streamer.stack import empty_tables
 
 ID = "upl_" + "1" * 20
@@ -125,10 +125,35 @@ def test_a_dead_process_loses_its_turn_and_a_living_one_keeps_it(ledgers: tuple[
     time.sleep(2.2)  # it is renewed in that time
     with pytest.raises(UploadBusy):
         there.take(ID, Wish.HOLD)
-    here._keeper.remove(turn)  # killed
-    time.sleep(0.3)  # for the look that may be under way
+    _kill(here, turn)
     _age(here, LEASE_S)
-    assert there.take(ID, Wish.HOLD).fence > turn.fence
+    assert there.take(ID, Wish.APPEND).fence > turn.fence
+
+
+@pytest.mark.parametrize("ledgers", ["sqlite", "mariadb"], indirect=True)
+def test_who_comes_back_to_an_upload_does_not_wait_for_the_lease_of_a_dead_process(
+    ledgers: tuple[SqlLedger, SqlLedger],
+) -> None:
+    here, there = ledgers
+    old = here.take(ID, Wish.APPEND)
+    _kill(here, old)
+
+    def tries(wish: Wish) -> Turn | None:
+        return db.retrying(there, lambda s: there._next(s, ID, wish))
+
+    _age(here, SILENT_S - 0.5)
+    assert tries(Wish.HOLD) is None, "a living one renews it in that time"
+    time.sleep(0.6)
+    assert tries(Wish.APPEND) is None, "a rival is no sign that anybody died"
+    new = tries(Wish.HOLD)
+    with pytest.raises(UploadBusy):
+        here.record(old, new=PIECES)  # it was only asleep, and what it brings counts for nothing
+    assert (there.pieces(ID), there.look(ID)) == ([], new)
+
+
+def _kill(ledger: SqlLedger, turn: Turn) -> None:
+    ledger._keeper.remove(turn)
+    time.sleep(0.3)  # for the look that may be under way
 
 
 def _age(ledger: SqlLedger, seconds: float) -> None:
