@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from storage import StorageError
 from streamer import log
-from streamer.config import CONFIG_FILE, ENV_PREFIX, Config, ConfigError
+from streamer.config import API_KEY, CONFIG_FILE, ENV_PREFIX, Config, ConfigError
 from streamer.errors import Problem
 from streamer.services import Services, close_services, open_services
 
@@ -152,19 +152,32 @@ def import_(
     user: User = None,
     title: Annotated[str | None, typer.Option(help="For a single file.  [default: from the file's name]")] = None,
     policy: Policy = "private",
+    url: Annotated[str | None, typer.Option(help="A server elsewhere, such as https://films.example.org.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(envvar=API_KEY, help="Its API key; better in the environment, where no process list shows it."),
+    ] = None,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
-    """Import films from this machine's disks, without HTTP. Exit code 1 when one failed; start it again and it goes on."""
+    """Import films from this machine's disks: straight into its storage, or with --url by tus into that of a server elsewhere.
+
+    Exit code 1 when one failed; start it again and it goes on."""
     from streamer import db
-    from streamer.ingest import batch, wanted
+    from streamer.ingest import away, batch, wanted
 
     if title is not None and (len(paths) > 1 or paths[0].is_dir()):
         raise ValueError("--title is for a single file; give several their titles one by one.")
+    if url is not None:
+        if not key or user:
+            raise ValueError("--url needs --key, and the films are those of the key's owner, not of a --user.")
+        there = away.connect(url, key, wanted.policy(policy), title)
+        raise typer.Exit(0 if batch.Batch(there.bring_in, typer.echo).run(batch.spread(paths)) else 1)
     with _opened(config, data) as services:
         with db.reading(services) as s:
             owner = batch.owner(s, user)
-        went_well = batch.Batch(services, owner.id, wanted.policy(policy), typer.echo, title).run(batch.spread(paths))
+        bring = batch.here(services, owner.id, wanted.policy(policy), title)
+        went_well = batch.Batch(bring, typer.echo).run(batch.spread(paths))
     raise typer.Exit(0 if went_well else 1)
 
 

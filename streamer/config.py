@@ -33,7 +33,9 @@ CONFIG_FILE = f"{ENV_PREFIX}CONFIG"
 """Environment: the configuration file's path."""
 LISTEN_FD = f"{ENV_PREFIX}LISTEN_FD"
 """Environment: the number of an inherited listening socket."""
-_NOT_SETTINGS = (CONFIG_FILE, LISTEN_FD)
+API_KEY = f"{ENV_PREFIX}API_KEY"
+"""Environment: the key that `streamer import --url` shows the server elsewhere."""
+_NOT_SETTINGS = (CONFIG_FILE, LISTEN_FD, API_KEY)
 _SOCKET_PATH_MAX = 100  # bytes; the kernel's limit for a unix socket path is 108
 
 

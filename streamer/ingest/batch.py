@@ -23,6 +23,8 @@ from streamer.services import Services
 _MARK_S = 10.0
 
 Tell = Callable[[str], None]
+Bring = Callable[[Path, Look], Brought]
+"""Makes a file a film, wherever that is."""
 
 
 def owner(s: Session, who: str | None) -> User:
@@ -39,6 +41,11 @@ def owner(s: Session, who: str | None) -> User:
     return able[0]
 
 
+def here(services: Services, user_id: str, policy: Policy, title: str | None = None) -> Bring:
+    """Into this server's storage, as films of that user."""
+    return lambda path, look: files.bring_in(services, user_id, path, policy, title, look=look)
+
+
 def spread(paths: Iterable[Path]) -> Iterator[Path]:
     """Files as they are given, folders as the films in them."""
     for path in paths:
@@ -50,13 +57,10 @@ def spread(paths: Iterable[Path]) -> Iterator[Path]:
 
 @dataclass
 class Batch:
-    """Counts what became of each file; `tell` prints a line."""
+    """Counts what became of each file that `bring` made a film; `tell` prints a line."""
 
-    services: Services
-    user_id: str
-    policy: Policy
+    bring: Bring
     tell: Tell
-    title: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
 
     def run(self, paths: Iterable[Path]) -> bool:
@@ -76,9 +80,7 @@ class Batch:
     def _one(self, path: Path) -> str:
         began = time.monotonic()
         try:
-            done = files.bring_in(
-                self.services, self.user_id, path, self.policy, self.title, look=marks(path, self.tell)
-            )
+            done = self.bring(path, marks(path, self.tell))
         except (Problem, StorageError, SQLAlchemyError, OSError) as error:
             self.tell(f"{path}: failed: {reason(error)}")
             return "failed"
@@ -102,10 +104,10 @@ def marks(path: Path, tell: Tell) -> Look:
 def said(done: Brought, path: Path, seconds: float) -> str:
     """What became of a file."""
     if done.is_errored:
-        return f'skipped, it is the film "{done.asset.title}" already, whose encode failed: retry it there ({done.asset.id})'
+        return f'skipped, it is the film "{done.title}" already, whose encode failed: retry it there ({done.asset_id})'
     if not done.is_new:
-        return f'skipped, it is the film "{done.asset.title}" already ({done.asset.id})'
-    return f"imported as {done.asset.id} ({path.stat().st_size / 1e6:.1f} MB in {seconds:.1f} s)"
+        return f'skipped, it is the film "{done.title}" already ({done.asset_id})'
+    return f"imported as {done.asset_id} ({path.stat().st_size / 1e6:.1f} MB in {seconds:.1f} s)"
 
 
 def reason(error: Exception) -> str:

@@ -37,7 +37,8 @@ _INTERRUPTED = {
 class Brought:
     """The film that the file is, whether it was one already, and whether it could not be made then."""
 
-    asset: Asset
+    asset_id: str
+    title: str
     is_new: bool
     is_errored: bool = False
 
@@ -56,7 +57,7 @@ def bring_in(
 
     Problem, StorageError and OSError say why it can't be; the file itself is only read.
     """
-    before = _regular(path)
+    before = regular(path)
     what = wanted.of(path.name, title, policy, before.st_size, services.config.ingest, OnDuplicate.OFFER)
     if (known := _known(services, user_id, path, before.st_size, look)) is not None:
         return known
@@ -74,12 +75,13 @@ def bring_in(
         raise
     queues.dispatch(services, done.jobs)
     if done.asset is None:  # somebody else brought the same bytes in meanwhile
-        return Brought(_dropped(services, done.upload), is_new=False)
-    return Brought(done.asset, is_new=True)
+        film = _dropped(services, done.upload)
+        return Brought(film.id, film.title, is_new=False)
+    return Brought(done.asset.id, done.asset.title, is_new=True)
 
 
-def _regular(path: Path) -> os.stat_result:
-    """Reading a pipe or a device might never end."""
+def regular(path: Path) -> os.stat_result:
+    """Facts of a file; Invalid for a pipe or a device, which might never end."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise Invalid("It is not a file. Give the film itself, not a folder or a pipe.", code="not_a_file")
@@ -98,10 +100,9 @@ def _known(services: Services, user_id: str, path: Path, size: int, look: Look) 
             done += len(piece)
             look(done, size)
     with db.reading(services) as s:
-        if (asset := duplicates.equal(s, sha256.hexdigest(), user_id)) is not None:
-            return Brought(asset, is_new=False)
-        asset = duplicates.equal(s, sha256.hexdigest(), user_id, errored=True)
-        return None if asset is None else Brought(asset, is_new=False, is_errored=True)
+        whole = duplicates.equal(s, sha256.hexdigest(), user_id)
+        film = whole or duplicates.equal(s, sha256.hexdigest(), user_id, errored=True)
+        return Brought(film.id, film.title, is_new=False, is_errored=whole is None) if film else None
 
 
 def _has_one_of_size(s: Session, user_id: str, size: int) -> bool:

@@ -49,7 +49,7 @@ def film(folder: Path, name: str, size: int = 100_000) -> Path:
 
 def bring(services: Services, owner: str, *paths: Path) -> tuple[bool, list[str]]:
     lines: list[str] = []
-    return Batch(services, owner, Policy.PRIVATE, lines.append).run(batch.spread(paths)), lines
+    return Batch(batch.here(services, owner, Policy.PRIVATE), lines.append).run(batch.spread(paths)), lines
 
 
 def titles(services: Services) -> list[str]:
@@ -145,7 +145,7 @@ def test_two_that_bring_the_same_bytes_at_once_make_one_film(services: Services,
     for thread in threads:
         thread.join(30)
     assert sorted(one.is_new for one in results) == [False, True]
-    assert len({one.asset.id for one in results}) == 1 and titles(services) == ["film"]
+    assert len({one.asset_id for one in results}) == 1 and titles(services) == ["film"]
     assert len(list(services.store.list("sources/"))) == 1
 
 
