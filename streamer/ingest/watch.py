@@ -2,13 +2,14 @@
 
 Looks by listing, which works on every file system, network ones too. A file is taken when its size and time have stood still for a while and
 no process that we can see has it open for writing. A restart takes nothing twice, because the bytes of a film are known by their hash:
-a file that was imported and not yet moved is just moved.
+a file that was imported and not yet moved is just moved. One that is to stay where it is need not be read again for that: `known` has it.
 """
 
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
 
@@ -20,6 +21,7 @@ from storage import StorageError
 from streamer.catalog.tables import Policy
 from streamer.errors import Conflict, Invalid, Problem, TooLarge
 from streamer.ingest import batch, files, folders
+from streamer.ingest.known import KnownFiles
 from streamer.services import Services
 
 DONE, FAILED = "done", "failed"
@@ -56,6 +58,11 @@ class Watch:
     seen: dict[Path, tuple[State, float]] = field(default_factory=dict)
     over: dict[Path, State] = field(default_factory=dict)
 
+    @cached_property
+    def known(self) -> KnownFiles:
+        """What earlier runs have imported and left where it was."""
+        return KnownFiles(self.services.config.data.dir / "watched.db", self.user_id)
+
     def run(self) -> None:
         """Until told to stop."""
         while not self.stop.is_set():
@@ -79,11 +86,19 @@ class Watch:
         except OSError:
             return False  # it has just gone
         state = found.st_size, found.st_mtime_ns
-        if self.over.get(path) == state:
+        if self.over.get(path) == state or self._was_imported(path, found):
             return False
         if self.seen.get(path, (None, 0.0))[0] != state:
             self.seen[path] = state, monotonic()
         return monotonic() - self.seen[path][1] >= self.rules.settle_s and not is_being_written(path)
+
+    def _was_imported(self, path: Path, found: os.stat_result) -> bool:
+        """In an earlier run. Asked once for each state of a file."""
+        state = found.st_size, found.st_mtime_ns
+        if not self.rules.leave or self.seen.get(path, (None, 0.0))[0] == state or not self.known.get(path, found):
+            return False
+        self.over[path] = state
+        return True
 
     def _take(self, path: Path) -> None:
         name, state, began = path.relative_to(self.folder), self.seen[path][0], monotonic()
@@ -122,13 +137,23 @@ class Watch:
         self.tell(f"{path.relative_to(self.folder)}: {words if where == DONE else f'failed: {words}'}")
         self.over[path] = state
         if self.rules.leave:
-            return
+            return self._remember(path, state, words) if where == DONE else None
         try:
             moved = move(path, self.folder / where / path.relative_to(self.folder))
             if where == FAILED:
                 moved.with_name(f"{moved.name}.txt").write_text(f"{words}\n")
         except OSError as error:
             self.tell(f"{path.relative_to(self.folder)}: it can't be moved: {batch.reason(error)}")
+
+    def _remember(self, path: Path, state: State, words: str) -> None:
+        try:
+            found = path.stat()
+            if (found.st_size, found.st_mtime_ns) == state:
+                self.known.put(path, found, words)
+        except (OSError, Problem) as error:
+            self.tell(
+                f"{path.relative_to(self.folder)}: it will be read once more after a restart: {batch.reason(error)}"
+            )
 
 
 def move(path: Path, target: Path) -> Path:

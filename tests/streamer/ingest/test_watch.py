@@ -16,7 +16,7 @@ from storage import StorageDown
 from streamer import db
 from streamer.accounts import users
 from streamer.catalog.tables import Asset
-from streamer.ingest import folders, watch
+from streamer.ingest import files, folders, watch
 from streamer.ingest.watch import Rules, Watch
 from streamer.services import Services
 from tests.packager import films
@@ -136,6 +136,37 @@ def test_files_can_be_left_where_they_are(watching: Watch, folder: Path, film: b
     (folder / "notes.txt").write_text("no film")
     assert (settled(watching), settled(watching)) == (2, 0)
     assert tree(folder) == ["film.mp4", "notes.txt"] and len(lines) == 2
+
+
+def test_files_that_were_left_are_not_read_again_after_a_restart_unless_they_are_others(
+    watching: Watch, folder: Path, film: bytes, lines: list[str], monkeypatch: Any
+) -> None:
+    read: list[str] = []
+    real = files.bring_in
+
+    def noted(services: Services, user_id: str, path: Path, *more: Any, **others: Any) -> Any:
+        read.append(path.name)
+        return real(services, user_id, path, *more, **others)
+
+    def restarted() -> int:
+        rules = Rules(settle_s=0.1, leave=True)
+        return settled(Watch(watching.services, watching.user_id, folder, rules, lines.append))
+
+    monkeypatch.setattr(files, "bring_in", noted)
+    for name in ("one.mp4", "two.mp4"):
+        (folder / name).write_bytes(film + name.encode())
+    assert restarted() == 2
+    assert restarted() == 0
+    (folder / "one.mp4").write_bytes(film + b"one2mp4")
+    other = folder / "other.part"
+    other.write_bytes(film + b"twoomp4")
+    os.utime(other, ns=(1, (folder / "two.mp4").stat().st_mtime_ns))
+    other.rename(folder / "two.mp4")
+    assert restarted() == 2
+    assert sorted(read) == ["one.mp4", "one.mp4", "two.mp4", "two.mp4"]
+    (watching.services.config.data.dir / "watched.db").unlink()
+    assert restarted() == 2 and count(watching.services) == 4, "without its memory it reads, and takes nothing twice"
+    assert tree(folder) == ["one.mp4", "two.mp4"]
 
 
 def test_trouble_of_ours_makes_a_file_wait(
