@@ -134,6 +134,7 @@ def test_a_dropped_connection_leaves_a_reason_and_no_bytes(site: Site) -> None:
     failed = wait_for(lambda: next((row for row in rows(site.services) if row.state == "failed"), None))
     assert failed is not None and failed.error is not None
     assert failed.error["code"] == "connection_lost"
+    wait_for(lambda: not any(site.services.config.uploads_dir.iterdir()))  # the row is written first
     nothing_is_left(site.services)
 
 
