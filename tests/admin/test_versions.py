@@ -13,6 +13,7 @@ from streamer.catalog.tables import Asset, Version
 from tests.admin.rows import put_film
 from tests.admin.test_access import faults_of
 from tests.house import House, Visitor
+from tests.streamer.ingest.filmserver import FilmServer, says
 from tests.streamer.site_under_test import facts
 
 LONG = "a_name_without_a_place_to_break_" * 6 + ".mov"
@@ -108,6 +109,40 @@ def test_another_file_is_sent_from_the_page_and_what_plays_goes_on_playing_until
     expect(shown(page, "first.mov")).to_contain_text("Live")
     expect(page.get_by_text("Update failed", exact=True)).to_be_visible()
     expect(page.get_by_label("Title")).to_have_value("Recut")
+
+
+def test_a_films_file_comes_from_a_web_address_and_is_followed_after_a_reload_too(
+    editor: Visitor, house: House
+) -> None:
+    editor.refusals_allowed = True
+    asset_id, first, _ = put_film(house, "Recut elsewhere", "queued", source_name="first.mov")
+    with db.session(house.services) as s:
+        versions.publish(s, first, facts(f"{asset_id}/one", poster=False))
+    page = editor.go(f"/admin/assets/{asset_id}")
+    sending, dialog = page.locator("[data-sending]"), page.get_by_role("dialog", name="Replace the file")
+
+    def ask(url: str) -> None:
+        if not dialog.is_visible():
+            page.get_by_role("button", name="From a web address").click()
+        dialog.get_by_label("Address of the file itself").fill(url)
+        dialog.get_by_role("button", name="Import").click()
+
+    ask("ftp://example.org/film.mp4")
+    expect(dialog.get_by_role("alert")).to_contain_text("it must begin with https://")
+    with FilmServer(b"no film at all\n" * 100_000, pause_s=0.25) as server:
+        server.answers = [says(404)]
+        ask(server.url)
+        expect(sending).to_contain_text("The other server answered 404", timeout=20_000)
+        sending.get_by_role("button", name="Remove this message").click()
+        expect(sending).to_be_hidden()
+        ask(server.url)
+        expect(sending).to_contain_text("My film.mp4")
+        page.reload()
+        expect(sending).to_contain_text("My film.mp4")
+        expect(page.get_by_role("button", name="Replace file")).to_be_disabled()
+        expect(shown(page, "My film.mp4")).to_be_visible(timeout=30_000)
+    expect(sending).to_be_hidden()
+    expect(shown(page, "first.mov")).to_contain_text("Live")
 
 
 @pytest.mark.parametrize("width", [390, 1280])

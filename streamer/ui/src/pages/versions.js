@@ -3,11 +3,11 @@ import { call } from '../api.js';
 import { Watcher } from '../watcher.js';
 import { ago, bytes, clock, isWorking, progressWords, sizeName } from '../words.js';
 import { say } from './parts.js';
-import { fileRow, measure, set } from './rows.js';
+import { fileRow, measure, remoteRow, set, told } from './rows.js';
 import { refusal, statusOf, transferOf } from './sending.js';
 
 const STATES = { ready: 'Ready', errored: 'Failed', cancelled: 'Cancelled' };
-const NOTHING = { name: '', words: '', percent: 0, isQueued: false, isSending: false, isFailed: false };
+const NOTHING = { name: '', words: '', percent: 0, isQueued: false, isSending: false, isFetching: false, isBusy: false, isFailed: false };
 
 export function versions() {
   let watcher;
@@ -22,8 +22,12 @@ export function versions() {
     loudness: '',
     keeps: true,
     sending: { ...NOTHING },
+    url: '',
+    urlProblem: '',
+    asking: false,
 
     init() {
+      this.findImport();
       watcher = new Watcher(() => this.refresh());
       this.refresh().then((more) => { if (more) watcher.wake(); });
       window.addEventListener('beforeunload', (event) => { if (this.sending.isSending) event.preventDefault(); });
@@ -31,7 +35,10 @@ export function versions() {
 
     get hasProblem() { return Boolean(this.problem); },
     get isLoading() { return !this.loaded && !this.problem; },
-    get hasFile() { return this.sending.isSending || this.sending.isFailed; },
+    get hasFile() { return this.sending.isBusy || this.sending.isFailed; },
+    get hasUrlProblem() { return Boolean(this.urlProblem); },
+    get urlInvalid() { return this.urlProblem ? 'true' : null; },
+    get cannotImport() { return this.asking || !this.url.trim(); },
     get at() { return `/api/v1/assets/${this.$root.dataset.asset}/versions`; },
 
     /** Resolves to whether something is still being made. The film above is told when that changes. */
@@ -44,7 +51,8 @@ export function versions() {
         if (this.loaded && before !== this.rows.map((row) => row.id + row.state + row.live).join()) this.$dispatch('film-changed');
         this.loaded = true;
         this.problem = '';
-        return data.some(isWorking);
+        await this.lookAtImport();
+        return data.some(isWorking) || this.sending.isFetching;
       } catch (error) {
         this.problem = error.message;
         return error.status === 0 || error.status >= 500;
@@ -61,12 +69,16 @@ export function versions() {
       [this.largest, this.loudness, this.keeps] = ['', '', true];
       this.open(event, this.$refs.again);
     },
+    askUrl() {
+      this.urlProblem = '';
+      this.$refs.address.showModal();
+    },
     open(event, dialog) {
       this.chosen = this.rowOf(event);
       dialog.showModal();
     },
     close() {
-      for (const dialog of [this.$refs.publishing, this.$refs.deleting, this.$refs.again]) dialog?.close();
+      for (const dialog of [this.$refs.publishing, this.$refs.deleting, this.$refs.again, this.$refs.address]) dialog?.close();
     },
 
     async publish() {
@@ -128,16 +140,54 @@ export function versions() {
       if (await this.refresh()) watcher.wake();
     },
 
+    /** Have the server fetch the film's next file. The browser's own parser spells the address as servers want it. */
+    async fetchUrl() {
+      this.asking = true;
+      this.urlProblem = '';
+      try {
+        const url = URL.canParse(this.url.trim()) ? new URL(this.url.trim()).href : this.url.trim();
+        this.sending = remoteRow(0, await call('POST', '/api/v1/imports', { url, asset_id: this.$root.dataset.asset }));
+        this.close();
+        watcher.wake();
+      } catch (error) {
+        this.urlProblem = error.message;
+      }
+      this.asking = false;
+    },
+
+    /** An import for this film from an earlier visit. */
+    async findImport() {
+      try {
+        const { data } = await call('GET', '/api/v1/uploads?state=receiving&limit=200');
+        const found = data.find((one) => one.url && one.replaces === this.$root.dataset.asset);
+        if (!found || this.hasFile) return;
+        this.sending = remoteRow(0, found);
+        watcher.wake();
+      } catch {
+        // It is only not shown; it becomes a version all the same.
+      }
+    },
+
+    async lookAtImport() {
+      const row = this.sending;
+      if (!row.isFetching) return;
+      const upload = await call('GET', `/api/v1/uploads/${row.uploadId}`);
+      if (row !== this.sending || !row.isFetching) return; // stopped meanwhile
+      if (upload.state !== 'received') return told(row, upload);
+      this.url = '';
+      await this.sent();
+    },
+
     failed(error) {
       if (statusOf(error) === 401) location.assign('/admin/sign-in');
       set(this.sending, 'failed', refusal(error));
     },
 
     async stop() {
-      const ended = transfer.tus;
-      const wasSending = this.sending.isSending;
+      const [ended, { isSending: wasSending, isFetching, jobId }] = [transfer.tus, this.sending];
       this.sending.isSending = false;
       this.sending = { ...NOTHING };
+      if (isFetching) await call('POST', `/api/v1/jobs/${jobId}/cancel`).catch((error) => { this.problem = error.message; });
       // Without a connection the server removes it by itself, later.
       if (wasSending) await ended?.abort(true).catch(() => {});
     },
