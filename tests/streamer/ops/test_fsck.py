@@ -13,7 +13,7 @@ from streamer.catalog.tables import Asset, Processing, Version
 from streamer.catalog.versions import Source
 from streamer.events.tables import Event
 from streamer.ingest import transcode
-from streamer.jobs import jobs
+from streamer.jobs import jobs, waiting
 from streamer.jobs.tables import Job
 from streamer.ops import fsck, fsck_report
 from tests.streamer.ops.film_house import House
