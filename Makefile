@@ -62,7 +62,7 @@ bench: $(VENV)/.bench ## Measure delivery against nginx, uploads against @tus/se
 
 .PHONY: faults
 faults: $(VENV)/.dev ## Break everything again and again while films come in, then judge what is left (N=cycles, SEED=n)
-	@scripts/system-packages mariadb faketime
+	@scripts/system-packages mariadb
 	$(BIN)/python -m faults --stack embedded --cycles $(or $(N),200) --seed $(or $(SEED),1)
 	$(BIN)/python -m faults --stack servers --cycles $(or $(N),200) --seed $(or $(SEED),1)
 	$(BIN)/python -m faults --stack servers --cycles $(or $(N),20) --only encoder worker --storage-errors 0.2 --seed $(or $(SEED),1)

@@ -35,9 +35,13 @@ def on_servers(folder: Path, *, storage_errors: float, seed: int, tell: Callable
     with ExitStack() as open_:
         data, faults = _disk(open_, folder, tell)
         around = open_.enter_context(servers.running(storage_errors=storage_errors, seed=seed))
-        clocked, clocks = _clock(folder, tell)
-        environment = {"STREAMER_INGEST__MIN_FREE_BYTES": "0", **around.environment, **clocked}
-        yield Stack(data, environment, {**OF_PROCESSES, **around.faults, **faults, **clocks})
+        environment = {
+            "STREAMER_INGEST__MIN_FREE_BYTES": "0",
+            **around.environment,
+            **clock.environment(folder / "clock"),
+        }
+        own = {"clock wrong": clock.wrong(folder / "clock")}
+        yield Stack(data, environment, {**OF_PROCESSES, **around.faults, **faults, **own})
 
 
 STACKS = {"embedded": embedded, "servers": on_servers}
@@ -48,10 +52,3 @@ def _disk(open_: ExitStack, folder: Path, tell: Callable[[str], None]) -> tuple[
         return open_.enter_context(disk.mounted(folder / "disk")) / "var", {"disk full": disk.full}
     tell("No disk is filled: only root can mount a small one.")
     return folder / "var", {}
-
-
-def _clock(folder: Path, tell: Callable[[str], None]) -> tuple[dict[str, str], dict[str, Fault]]:
-    if faketime := clock.library():
-        return clock.environment(folder / "clock", faketime), {"clock wrong": clock.wrong(folder / "clock")}
-    tell("No clock is moved: libfaketime is not installed (apt-get install libfaketime).")
-    return {}, {}
