@@ -369,8 +369,11 @@ def _settings(config: Path | None, data: Path | None, host: str | None = None, p
 
 @contextmanager
 def _opened(config: Path | None, data: Path | None) -> Iterator[Services]:
-    with _opened(config, data) as services:
+    services = _ready(_settings(config, data))
+    try:
         yield services
+    finally:
+        close_services(services)
 
 
 def _ready(config: Config) -> Services:
