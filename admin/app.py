@@ -5,7 +5,19 @@ Pages are Jinja templates over the design system; what moves on them talks to `/
 
 from starlette.routing import BaseRoute, Route
 
-from admin.views import account, films, invitations, joining, keys, logins, people, recovery, roles, webhooks
+from admin.views import (
+    account,
+    films,
+    invitations,
+    joining,
+    keys,
+    logins,
+    people,
+    recovery,
+    roles,
+    second_factor,
+    webhooks,
+)
 from admin.views.guard import action, page, visitor
 from streamer.services import Services
 
@@ -15,6 +27,7 @@ def create(services: Services) -> list[BaseRoute]:
     return [
         Route("/admin/sign-in", logins.show),
         Route("/admin/sign-in", visitor(logins.sign_in), methods=["POST"]),
+        Route("/admin/sign-in/code", visitor(logins.answer), methods=["POST"]),
         Route("/admin/sign-up", joining.show_sign_up),
         Route("/admin/sign-up", visitor(joining.sign_up), methods=["POST"]),
         Route("/admin/invitation", joining.show_invitation),
@@ -25,7 +38,7 @@ def create(services: Services) -> list[BaseRoute]:
         Route("/admin/forgotten", visitor(recovery.forgotten), methods=["POST"]),
         Route("/admin/reset", recovery.show_reset),
         Route("/admin/reset", visitor(recovery.reset), methods=["POST"]),
-        Route("/admin/sign-out", action(logins.sign_out), methods=["POST"]),
+        Route("/admin/sign-out", action(logins.sign_out, enrolling=True), methods=["POST"]),
         Route("/admin", page(films.library)),
         Route("/admin/upload", page(films.upload)),
         Route("/admin/assets/{id}", page(films.asset)),
@@ -33,6 +46,7 @@ def create(services: Services) -> list[BaseRoute]:
         Route("/admin/people", action(people.add), methods=["POST"]),
         Route("/admin/people/{id}", page(people.one)),
         Route("/admin/people/{id}/role", action(people.set_role), methods=["POST"]),
+        Route("/admin/people/{id}/second-factor", action(people.take_second_factor), methods=["POST"]),
         Route("/admin/people/{id}/disabled", action(people.set_disabled), methods=["POST"]),
         Route("/admin/roles", page(roles.show)),
         Route("/admin/roles", action(roles.make), methods=["POST"]),
@@ -45,6 +59,11 @@ def create(services: Services) -> list[BaseRoute]:
         Route("/admin/account", page(account.show)),
         Route("/admin/account/verification", action(account.verify), methods=["POST"]),
         Route("/admin/account/address", action(account.change_address), methods=["POST"]),
+        Route("/admin/account/second-factor", page(second_factor.show, enrolling=True)),
+        Route("/admin/account/second-factor", action(second_factor.begin, enrolling=True), methods=["POST"]),
+        Route("/admin/account/second-factor/confirm", action(second_factor.confirm, enrolling=True), methods=["POST"]),
+        Route("/admin/account/second-factor/codes", action(second_factor.renew_codes), methods=["POST"]),
+        Route("/admin/account/second-factor/off", action(second_factor.turn_off), methods=["POST"]),
         Route("/admin/api-keys", page(keys.show)),
         Route("/admin/api-keys", action(keys.make), methods=["POST"]),
         Route("/admin/api-keys/{id}/revoke", action(keys.revoke), methods=["POST"]),

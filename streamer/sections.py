@@ -59,6 +59,10 @@ class Accounts(Section):
     """Wrong passwords per address, over all accounts."""
     login_window_s: int = Field(default=300, ge=1)
     """Seconds over which wrong passwords are counted."""
+    code_tries: int = Field(default=5, ge=1)
+    """Wrong codes of a second factor per account, over login_window_s."""
+    second_factor_roles: tuple[str, ...] = ()
+    """Roles whose people have to set up a second factor before they can do anything."""
     password_min_chars: int = Field(default=8, ge=1)
     """Shortest password in characters."""
     argon2_time: int = Field(default=3, ge=1)

@@ -5,9 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from admin.views.guard import see, text
-from admin.views.rendering import render
+from admin.views.rendering import faults_of, render
 from streamer import db, http
-from streamer.accounts import logins, throttle, users
+from streamer.accounts import logins, second_factor, throttle, users
 from streamer.accounts.logins import Principal
 from streamer.errors import Forbidden, Invalid, Problem, RateLimited
 from streamer.membership import addresses
@@ -37,21 +37,21 @@ def verify(request: Request, who: Principal, form: FormData) -> Response:
 
 def change_address(request: Request, who: Principal, form: FormData) -> Response:
     """A letter to another address, for whoever knows the password."""
-    services, address, email = http.services(request), logins.client_address(request), text(form, "email")
+    services, email = http.services(request), text(form, "email")
     try:
-        throttle.count_try(services, who.email, address)
-        throttle.count_letter(services, email, address)
-        addresses.ask_to_change(services, who.user_id, email, text(form, "password"))
+        throttle.count_letter(services, email, logins.client_address(request))
+        logins.check_password(request, who, text(form, "password"))
+        addresses.ask_to_change(services, who.user_id, email)
     except (Invalid, Forbidden, RateLimited) as refusal:
         return _page(request, who, refusal=refusal, email=email)
-    throttle.forgive(services, who.email, address)
     return see(f"{HERE}?done=address")
 
 
 def _page(request: Request, who: Principal, *, refusal: Problem | None = None, email: str = "") -> Response:
     with db.reading(http.services(request)) as s:
         person = users.get(s, who.user_id)
-    faults = {fault["pointer"]: fault["detail"] for fault in refusal.errors} if refusal else {}
+        has_second_factor = second_factor.is_on(s, who.user_id)
+    faults = faults_of(refusal)
     return render(
         request,
         who,
@@ -63,5 +63,6 @@ def _page(request: Request, who: Principal, *, refusal: Problem | None = None, e
         faults=faults,
         done="" if refusal else DONE.get(request.query_params.get("done", ""), ""),
         person=person,
+        has_second_factor=has_second_factor,
         form={"email": email},
     )

@@ -17,26 +17,29 @@ from streamer.accounts import logins
 from streamer.accounts.logins import Principal
 
 SIGN_IN = "/admin/sign-in"
+SECOND_FACTOR = "/admin/account/second-factor"
 Page = Callable[[Request, Principal], Response]
 Action = Callable[[Request, Principal, FormData], Response]
 Form = Callable[[Request, FormData], Response]
 
 
-def page(view: Page) -> Callable[[Request], Response]:
-    """An endpoint for GET."""
+def page(view: Page, *, enrolling: bool = False) -> Callable[[Request], Response]:
+    """An endpoint for GET. `enrolling`: also for who has to set up a second factor first; everything else sends them there."""
 
     def endpoint(request: Request) -> Response:
         who = logins.principal(request)
+        if who is None and request.state.enrolling is not None:
+            return view(request, request.state.enrolling) if enrolling else see(SECOND_FACTOR)
         return view(request, who) if who and who.session_id else _to_sign_in(request)
 
     return endpoint
 
 
-def action(view: Action) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint for a form. A session that ended meanwhile leads to the sign-in page, a wrong CSRF token is refused."""
+def action(view: Action, *, enrolling: bool = False) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint for a form, `enrolling` as above. A session that ended meanwhile leads to the sign-in page, a wrong CSRF token is refused."""
 
     def run(request: Request, form: FormData) -> Response:
-        return view(request, logins.require(request), form)
+        return view(request, logins.in_person(request, enrolling=enrolling), form)
 
     async def endpoint(request: Request) -> Response:
         form = await logins.form(request)

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from admin.views.guard import see, text
-from admin.views.rendering import render
+from admin.views.rendering import faults_of, render
 from streamer import db, http
 from streamer.accounts import logins, rolebook, users
 from streamer.accounts.logins import Principal
@@ -52,7 +52,7 @@ def _page(
         rows = invitations.pending(s)
         names = users.names(s, (row.invited_by for row in rows if row.invited_by))
         roles = rolebook.choices(s, who.permissions)
-    faults = {fault["pointer"]: fault["detail"] for fault in refusal.errors} if refusal else {}
+    faults = faults_of(refusal)
     return render(
         request,
         who,

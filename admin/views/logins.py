@@ -8,8 +8,8 @@ from admin.views.guard import SIGN_IN, see, text
 from admin.views.rendering import render_gate
 from streamer import db, http
 from streamer.accounts import logins, users
-from streamer.accounts.logins import Principal
-from streamer.errors import Problem
+from streamer.accounts.logins import Principal, SignedIn
+from streamer.errors import Problem, Unauthenticated
 
 HOME = "/admin"
 DONE = {"password": "Your new password is set. Sign in with it."}
@@ -29,16 +29,26 @@ def sign_in(request: Request, form: FormData) -> Response:
     following = _local(text(form, "next"))
     try:
         return enter(request, text(form, "email"), text(form, "password"), following)
+    except logins.SecondFactorNeeded as needed:
+        return _code_form(request, needed.challenge, following)
     except Problem as refusal:
         return _form(request, following=following, email=text(form, "email"), refusal=refusal)
 
 
+def answer(request: Request, form: FormData) -> Response:
+    """The code's answer: on to the page they wanted, the form for another code, or back to the password."""
+    following, challenge = _local(text(form, "next")), text(form, "challenge")
+    try:
+        return _entered(request, logins.answer(request, challenge, text(form, "code")), following)
+    except Unauthenticated as refusal:
+        return _form(request, following=following, refusal=refusal)
+    except Problem as refusal:
+        return _code_form(request, challenge, following, refusal)
+
+
 def enter(request: Request, email: str, password: str, following: str = HOME) -> Response:
     """Start a session and go on to a page of ours."""
-    signed_in = logins.sign_in(request, email, password)
-    response = see(following)
-    logins.set_cookie(request, response, signed_in)
-    return response
+    return _entered(request, logins.sign_in(request, email, password), following)
 
 
 def sign_out(request: Request, who: Principal, form: FormData) -> Response:
@@ -47,6 +57,18 @@ def sign_out(request: Request, who: Principal, form: FormData) -> Response:
     response = see(SIGN_IN)
     logins.clear_cookie(request, response)
     return response
+
+
+def _entered(request: Request, signed_in: SignedIn, following: str) -> Response:
+    response = see(following)
+    logins.set_cookie(request, response, signed_in)
+    return response
+
+
+def _code_form(request: Request, challenge: str, following: str, refusal: Problem | None = None) -> Response:
+    return render_gate(
+        request, "code.html", heading="One more step", refusal=refusal, challenge=challenge, next=following
+    )
 
 
 def _form(request: Request, *, following: str, email: str = "", refusal: Problem | None = None) -> Response:

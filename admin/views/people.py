@@ -11,14 +11,17 @@ from starlette.responses import Response
 from admin.views.guard import see, text
 from admin.views.rendering import render
 from streamer import db, http
-from streamer.accounts import login_sessions, logins, rolebook, users
+from streamer.accounts import login_sessions, logins, rolebook, second_factor, users
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission, Role
 from streamer.accounts.tables import User
 from streamer.errors import Conflict, Forbidden, Invalid, Problem
 
 HERE = "/admin/people"
-DONE = {"role": "The new role holds from their next click on."}
+DONE = {
+    "role": "The new role holds from their next click on.",
+    "second-factor": "The second factor is gone. They sign in with the password alone, until they set up another one.",
+}
 _FIELDS = ("name", "email", "role")
 _SHOWN = 500
 
@@ -56,6 +59,21 @@ def set_role(request: Request, who: Principal, form: FormData) -> Response:
     except (Invalid, Conflict, Forbidden) as refusal:
         return _person(request, who, refusal=refusal, role=role)
     return see(f"{HERE}/{user_id}?done=role")
+
+
+def take_second_factor(request: Request, who: Principal, form: FormData) -> Response:
+    """For somebody who has lost the app and the recovery codes."""
+    logins.require(request, Permission.USERS_WRITE)
+    user_id = request.path_params["id"]
+
+    def write(s: Session) -> None:
+        second_factor.turn_off(s, users.changeable(s, user_id, who.permissions).id)
+
+    try:
+        db.retrying(http.services(request), write)
+    except Forbidden as refusal:
+        return _person(request, who, refusal=refusal)
+    return see(f"{HERE}/{user_id}?done=second-factor")
 
 
 def set_disabled(request: Request, who: Principal, form: FormData) -> Response:
@@ -97,6 +115,7 @@ def _person(
 ) -> Response:
     with db.reading(http.services(request)) as s:
         person = users.get(s, request.path_params["id"])
+        has_second_factor = second_factor.is_on(s, person.id)
         beyond = not rolebook.permissions(s, person.role) <= who.permissions
         common = _common(s, who, refusal)
     return render(
@@ -108,6 +127,7 @@ def _person(
         person=person,
         role=role or person.role,
         beyond=beyond,
+        has_second_factor=has_second_factor,
         done=done,
         **common,
     )

@@ -41,12 +41,17 @@ def render_gate(
     request: Request, template: str, *, heading: str, refusal: Problem | None = None, **values: Any
 ) -> Response:
     """A page for somebody who is not signed in; with a refusal it says why, and takes over its status."""
-    faults = {fault["pointer"]: fault["detail"] for fault in refusal.errors} if refusal else {}
+    faults = faults_of(refusal)
     problem = (refusal.detail or refusal.title) if refusal and not faults else ""
     headers = {name: value for name, value in refusal.headers.items() if name == "Retry-After"} if refusal else {}
     context = {"heading": heading, "problem": problem, "faults": faults, **values}
     status = refusal.status if refusal else 200
     return TEMPLATES.TemplateResponse(request, f"gate/{template}", context, status_code=status, headers=headers)
+
+
+def faults_of(refusal: Problem | None) -> dict[str, str]:
+    """What is wrong with which field, as a sentence for people."""
+    return {fault["pointer"]: f"This {fault['detail']}." for fault in refusal.errors} if refusal else {}
 
 
 def _viewer(who: Principal) -> Viewer:

@@ -17,7 +17,7 @@ from streamer.accounts.roles import MEANING, Permission
 from streamer.errors import Conflict, Forbidden, Invalid, Problem
 
 HERE = "/admin/roles"
-GROUPS = (("any", "Everyone's"), ("own", "One's own"), ("site", "This installation's"))
+GROUPS = (("any", "Everyone's"), ("own", "Their own"), ("site", "This installation's"))
 DONE = {"made": "The role is made. Give it to people on their page.", "changed": "Saved."}
 
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from streamer import db, http
 from streamer.accounts import apikeys, login_sessions, logins, users
-from streamer.accounts.logins import Principal
+from streamer.accounts.logins import Principal, SignedIn
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import ApiKey, User
 from streamer.errors import Forbidden
@@ -45,14 +45,18 @@ class NewKey(_Body):
 
 def create_session(request: Request) -> Response:
     body = http.read(request, SignIn)
-    signed_in = logins.sign_in(request, body.email, body.password)
+    return session_response(request, logins.sign_in(request, body.email, body.password))
+
+
+def session_response(request: Request, signed_in: SignedIn) -> Response:
+    """The cookie of a new session, and what goes with it."""
     response = JSONResponse({"user": user_document(signed_in.user), "csrf_token": signed_in.csrf_token}, 201)
     logins.set_cookie(request, response, signed_in)
     return response
 
 
 def delete_session(request: Request) -> Response:
-    logins.require(request)
+    logins.in_person(request, enrolling=True)
     logins.sign_out(request)
     response = Response(status_code=204)
     logins.clear_cookie(request, response)

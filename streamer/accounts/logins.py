@@ -2,17 +2,22 @@
 
     logins.require(request, Permission.ASSETS_WRITE) -> Principal    # or Unauthenticated / Forbidden; in a plain `def` endpoint
     logins.principal(request) -> Principal | None                    # None: anonymous
+    logins.in_person(request) -> Principal                           # with a session, not a key: for one's own account
     await logins.require_async(request, …), principal_async(request) # the same on the event loop
     form = await logins.form(request)                                # an HTML form; its csrf_token counts as the header does
 
 A cookie comes along with requests that other sites make, so a request that changes state counts as the cookie owner's only
 if the browser says it is same-origin (Sec-Fetch-Site, else Origin) and it carries the session's token in `X-CSRF-Token` or
 the form field `csrf_token`. Without that proof `principal` is None and `require` says why. Bearer keys need no proof.
+
+Whose account has a second factor gets no session for the password alone: `sign_in` raises SecondFactorNeeded, whose challenge `answer` takes with a code.
+Whose role asks for one that is not there yet may set it up (`in_person(request, enrolling=True)`) and is nobody for everything else.
 """
 
 import hmac
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import select
@@ -21,8 +26,8 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streamer import db
-from streamer.accounts import apikeys, login_sessions, passwords, rolebook, throttle
+from streamer import db, ids
+from streamer.accounts import apikeys, challenges, login_sessions, passwords, rolebook, second_factor, throttle
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import User
 from streamer.errors import Forbidden, Problem, Unauthenticated
@@ -58,6 +63,19 @@ class Principal:
         return not self.narrowed
 
 
+class SecondFactorNeeded(Unauthenticated):
+    """The password was right. The challenge, and a code of the app, open a session."""
+
+    default_code, title = "second_factor_needed", "A code of your app is needed"
+
+    def __init__(self, challenge: str) -> None:
+        super().__init__("Send the challenge with a code to /api/v1/session/second-factor.")
+        self.challenge = challenge
+
+    def body(self) -> dict[str, Any]:
+        return {**super().body(), "challenge": self.challenge}
+
+
 @dataclass(frozen=True, slots=True)
 class SignedIn:
     """A new login: `secret` is the cookie's value, see `set_cookie`."""
@@ -70,7 +88,7 @@ class SignedIn:
 def principal(request: Request) -> Principal | None:
     """The account behind the request, looked up once; Unauthenticated for a bearer key that is not valid. Blocks."""
     if not hasattr(request.state, "principal"):
-        request.state.refusal = None
+        request.state.refusal = request.state.enrolling = None
         request.state.principal = _identify(request)
     found: Principal | None = request.state.principal
     return found
@@ -85,6 +103,27 @@ def require(request: Request, permission: Permission | None = None) -> Principal
     if permission is not None and not found.can(permission):
         raise Forbidden(f"This needs the permission {permission}, which {_way(found)} does not have.")
     return found
+
+
+def in_person(request: Request, *, enrolling: bool = False) -> Principal:
+    """Somebody with a session: a key in wrong hands must not take the account with it. `enrolling` lets in who has to set up a second factor first."""
+    found = principal(request) or (request.state.enrolling if enrolling else None)
+    if found is None:
+        return require(request)
+    if found.session_id is None:
+        raise Forbidden("This is done in person: sign in.", code="session_needed")
+    return found
+
+
+def check_password(request: Request, who: Principal, password: str) -> None:
+    """Before what a session that was left open must not be enough for. Forbidden when it is wrong; tries are counted as at the door."""
+    services, address = request.app.state.services, client_address(request)
+    throttle.count_try(services, who.email, address)
+    with db.reading(services) as s:
+        user = s.get_one(User, who.user_id)
+    if not passwords.verify(services.config.accounts, user.password_hash, password):
+        raise Forbidden("The password is wrong.", code="wrong_password")
+    throttle.forgive(services, who.email, address)
 
 
 async def principal_async(request: Request) -> Principal | None:
@@ -115,12 +154,36 @@ def sign_in(request: Request, email: str, password: str) -> SignedIn:
     throttle.count_try(services, email, address)
     with db.reading(services) as s:
         user = s.scalar(select(User).where(User.email == email.strip().casefold(), User.disabled_at.is_(None)))
+        asks_more = user is not None and second_factor.is_on(s, user.id)
     if not passwords.verify(services.config.accounts, user.password_hash if user else None, password) or user is None:
         raise Unauthenticated("The e-mail address or the password is wrong.", code="wrong_credentials")
     throttle.forgive(services, email, address)
+    if asks_more:
+        raise SecondFactorNeeded(challenges.make(services.secrets, user))
+    return _start(request, user)
+
+
+def answer(request: Request, challenge: str, code: str) -> SignedIn:
+    """The second half of signing in. WrongCode, or Unauthenticated when the challenge is not good (any more)."""
+    refuse_foreign(request)
+    services: Services = request.app.state.services
+    owner_id = challenges.owner_id(challenge)
+    with db.reading(services) as s:
+        user = s.get(User, owner_id) if ids.is_id(owner_id) else None
+    if user is None or user.disabled_at is not None or not challenges.is_good(services.secrets, challenge, user):
+        raise Unauthenticated("That took too long. Sign in again.", code="challenge_over")
+    throttle.count_code(services, user.id)
+    db.retrying(services, lambda s: second_factor.check(s, services.secrets, user.id, code))
+    throttle.forgive_codes(services, user.id)
+    return _start(request, user)
+
+
+def _start(request: Request, user: User) -> SignedIn:
+    services: Services = request.app.state.services
     if old := request.cookies.get(cookie_name(request)):
         login_sessions.end(services, old)
     agent = request.headers.get("user-agent", "")
+    address = client_address(request)
     session_id, secret = login_sessions.start(services, user.id, user_agent=agent, address=address)
     return SignedIn(user, secret, _csrf_token(services, session_id))
 
@@ -197,11 +260,19 @@ def _by_cookie(request: Request, services: Services, cookie: str) -> Principal |
         if user is None or user.disabled_at is not None:
             return None
         granted = rolebook.permissions(s, user.role)
+        due = second_factor.is_due(s, services.config.accounts, user)
     token = _csrf_token(services, known.id)
     request.state.refusal = _csrf_refusal(request, token)
     if request.state.refusal is not None:
         return None
-    return Principal(user.id, user.email, user.name, user.role, granted, session_id=known.id, csrf_token=token)
+    found = Principal(user.id, user.email, user.name, user.role, granted, session_id=known.id, csrf_token=token)
+    if not due:
+        return found
+    request.state.enrolling = replace(found, permissions=frozenset())
+    request.state.refusal = Forbidden(
+        f"The role {user.role} needs a second factor. Set it up in your account.", code="second_factor_due"
+    )
+    return None
 
 
 def _csrf_refusal(request: Request, token: str) -> Forbidden | None:

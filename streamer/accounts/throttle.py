@@ -12,6 +12,7 @@ from streamer.errors import RateLimited, Unavailable
 from streamer.services import Services
 
 _PASSWORDS = "Too many wrong passwords. Wait a little and try again."
+_CODES = "Too many wrong codes. Wait a little and try again."
 _LETTERS = "Too many letters were asked for. Look into your mailbox, or wait a little."
 
 
@@ -33,6 +34,20 @@ def count_letter(services: Services, email: str, address: str) -> None:
         _count(services, f"letters:{address}", config.letters_address, config.letters_window_s, _LETTERS)
     except RedisError as error:
         raise Unavailable("Letters can't be sent at the moment.") from error
+
+
+def count_code(services: Services, user_id: str) -> None:
+    """Count a code of a second factor, wherever it comes from: only who knows the password gets so far."""
+    config = services.config.accounts
+    try:
+        _count(services, f"code-tries:{user_id}", config.code_tries, config.login_window_s, _CODES)
+    except RedisError as error:
+        raise Unavailable("Codes can't be checked at the moment.") from error
+
+
+def forgive_codes(services: Services, user_id: str) -> None:
+    """The code was right: start counting anew."""
+    services.kv_sync.delete(f"code-tries:{user_id}")
 
 
 def forgive(services: Services, email: str, address: str) -> None:

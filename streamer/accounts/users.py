@@ -77,9 +77,19 @@ def names(s: Session, user_ids: Iterable[str]) -> dict[str, str]:
     return {user_id: name for user_id, name in s.execute(found)}
 
 
+def changeable(s: Session, user_id: str, held: Held) -> User:
+    """The account, if whoever acts may do all that it may; else Forbidden."""
+    user = get(s, user_id)
+    if held is not None and not rolebook.permissions(s, user.role) <= set(held):
+        raise Forbidden(
+            "This person may do more than you, so their account is not yours to change.", code="more_than_own"
+        )
+    return user
+
+
 def set_disabled(s: Session, user_id: str, disabled: bool, held: Held = None) -> User:
     """Shut an account out or let it in again; the last active administrator can't be shut out."""
-    user = _changeable(s, user_id, held)
+    user = changeable(s, user_id, held)
     if disabled:
         _refuse_last_admin(s, user)
     user.disabled_at = (user.disabled_at or db.now()) if disabled else None
@@ -88,7 +98,7 @@ def set_disabled(s: Session, user_id: str, disabled: bool, held: Held = None) ->
 
 def set_role(s: Session, user_id: str, role: str, held: Held = None) -> User:
     """Another role, from the next request on; the last active administrator stays one."""
-    user = _changeable(s, user_id, held)
+    user = changeable(s, user_id, held)
     rolebook.check_gift(s, role, held)
     if role != Role.ADMIN:
         _refuse_last_admin(s, user)
@@ -125,15 +135,6 @@ def clean_name(name: str) -> str:
     if not 1 <= len(name.strip()) <= 200 or not name.strip().isprintable():
         raise _invalid("name", "must have 1 to 200 characters, on one line")
     return name.strip()
-
-
-def _changeable(s: Session, user_id: str, held: Held) -> User:
-    user = get(s, user_id)
-    if held is not None and not rolebook.permissions(s, user.role) <= set(held):
-        raise Forbidden(
-            "This person may do more than you, so their account is not yours to change.", code="more_than_own"
-        )
-    return user
 
 
 def _refuse_last_admin(s: Session, user: User) -> None:

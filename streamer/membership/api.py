@@ -14,9 +14,7 @@ from starlette.routing import Route
 from streamer import db, http
 from streamer.accounts import logins, throttle
 from streamer.accounts.api import user_document
-from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
-from streamer.errors import Forbidden
 from streamer.membership import addresses, confirmations, invitations, recovery, signups
 from streamer.membership.tables import Invitation
 
@@ -119,20 +117,18 @@ def reset_password(request: Request) -> Response:
 
 
 def verify_address(request: Request) -> Response:
-    who = _in_person(request)
+    who = logins.in_person(request)
     count_letter(request, who.email)
     addresses.ask_to_verify(http.services(request), who.user_id)
     return _on_its_way()
 
 
 def change_address(request: Request) -> Response:
-    who = _in_person(request)
-    body, services = http.read(request, NewAddress), http.services(request)
-    address = logins.client_address(request)
-    throttle.count_try(services, who.email, address)
+    who = logins.in_person(request)
+    body = http.read(request, NewAddress)
     count_letter(request, body.email)
-    addresses.ask_to_change(services, who.user_id, body.email, body.password)
-    throttle.forgive(services, who.email, address)
+    logins.check_password(request, who, body.password)
+    addresses.ask_to_change(http.services(request), who.user_id, body.email)
     return _on_its_way()
 
 
@@ -151,14 +147,6 @@ def document(row: Invitation) -> dict[str, Any]:
         "created_at": http.time(row.created_at),
         "expires_at": http.time(row.expires_at),
     }
-
-
-def _in_person(request: Request) -> Principal:
-    """Somebody with a session: a key that got into wrong hands must not take the account with it."""
-    who = logins.require(request)
-    if who.session_id is None:
-        raise Forbidden("This is done in person: sign in.", code="session_needed")
-    return who
 
 
 def _on_its_way() -> Response:

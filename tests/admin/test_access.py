@@ -16,7 +16,7 @@ ADMIN = [
     "/admin/invitations",
     "/admin/account",
 ]
-ADMIN += ["/admin/api-keys", "/admin/webhooks"]
+ADMIN += ["/admin/account/second-factor", "/admin/api-keys", "/admin/webhooks"]
 OPEN = ["/", "/admin/sign-in", "/admin/sign-up", "/admin/forgotten"]
 
 FAULTS = """() => {

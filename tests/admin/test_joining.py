@@ -106,6 +106,6 @@ def test_what_is_wrong_stands_at_its_field_and_the_rest_is_kept(visitor: Visitor
     page.get_by_label("Email").fill("nora")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Create account").click()
-    expect(page.get_by_label("Email")).to_have_accessible_description("is not an e-mail address")
+    expect(page.get_by_label("Email")).to_have_accessible_description("This is not an e-mail address.")
     expect(page.get_by_label("Name")).to_have_value("Nora")
     expect(page.get_by_label("Password")).to_have_value("")

@@ -13,6 +13,7 @@ from tests.streamer.stack import make_config
 
 OPEN = {
     ("POST", "/session"),  # signing in
+    ("POST", "/session/second-factor"),
     ("POST", "/sign-ups"),
     ("POST", "/invitations/accept"),  # these have a link from a letter
     ("POST", "/confirmations"),

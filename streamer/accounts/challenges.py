@@ -1,0 +1,38 @@
+"""Between a right password and a right code there is no session, only this: a signed note that the password was right, good for minutes.
+
+`<user id>~<expiry>~<signature>`. The signature covers the password's hash, so a password that changes meanwhile ends it.
+"""
+
+import hmac
+import time
+from base64 import urlsafe_b64encode
+
+from streamer.accounts.tables import User
+from streamer.keyring import Secrets
+
+_GOOD_S = 600
+
+
+def make(keys: Secrets, user: User) -> str:
+    """The note for somebody whose password was right just now."""
+    expires_at = int(time.time()) + _GOOD_S
+    return f"{user.id}~{expires_at}~{_sign(keys, user, expires_at)}"
+
+
+def owner_id(challenge: str) -> str:
+    """Whose note it claims to be; it proves nothing before `is_good`."""
+    return challenge.partition("~")[0][:64]
+
+
+def is_good(keys: Secrets, challenge: str, user: User) -> bool:
+    """Whether we made it for this account, and lately."""
+    _, expiry, signature = (challenge.split("~") + ["", ""])[:3]
+    if not (expiry.isascii() and expiry.isdigit() and len(expiry) < 12):
+        return False
+    right = hmac.compare_digest(signature.encode(), _sign(keys, user, int(expiry)).encode())
+    return right and time.time() < int(expiry)
+
+
+def _sign(keys: Secrets, user: User, expires_at: int) -> str:
+    fields = f"second-factor\n{user.id}\n{expires_at}\n{user.password_hash}"
+    return urlsafe_b64encode(hmac.digest(keys.session, fields.encode(), "sha256")).rstrip(b"=").decode()

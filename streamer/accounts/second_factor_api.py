@@ -1,0 +1,118 @@
+"""The second factor over JSON: one's own, set up in person, and somebody else's, taken away when they have lost it."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from streamer import db, http
+from streamer.accounts import logins, second_factor, throttle, totp, users
+from streamer.accounts.api import session_response
+from streamer.accounts.roles import Permission
+
+T = TypeVar("T")
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Answer(_Body):
+    challenge: str
+    code: str
+
+
+class Password(_Body):
+    password: str
+
+
+class Code(_Body):
+    code: str
+
+
+def answer_challenge(request: Request) -> Response:
+    """The second half of signing in."""
+    body = http.read(request, Answer)
+    return session_response(request, logins.answer(request, body.challenge, body.code))
+
+
+def read(request: Request) -> Response:
+    """Whether one's own is on, and how many recovery codes are left."""
+    who = logins.in_person(request, enrolling=True)
+    with db.reading(http.services(request)) as s:
+        return JSONResponse(
+            {"on": second_factor.is_on(s, who.user_id), "recovery_codes_left": second_factor.codes_left(s, who.user_id)}
+        )
+
+
+def begin(request: Request) -> Response:
+    """A secret for the app, for whoever knows the password. Nothing asks for codes before they are confirmed."""
+    who, services = logins.in_person(request, enrolling=True), http.services(request)
+    logins.check_password(request, who, http.read(request, Password).password)
+    secret = db.retrying(services, lambda s: second_factor.begin(s, services.secrets, users.get(s, who.user_id)))
+    return JSONResponse({"secret": secret, "uri": totp.uri(secret, who.email)}, 201)
+
+
+def confirm(request: Request) -> Response:
+    """On from now. The recovery codes are shown this once."""
+    who, services = logins.in_person(request, enrolling=True), http.services(request)
+    code = http.read(request, Code).code
+    throttle.count_code(services, who.user_id)
+    codes = db.retrying(services, lambda s: second_factor.confirm(s, services.secrets, who.user_id, code))
+    throttle.forgive_codes(services, who.user_id)
+    return JSONResponse({"recovery_codes": codes})
+
+
+def renew_codes(request: Request) -> Response:
+    """New recovery codes, for a code."""
+    who = logins.in_person(request)
+    codes = _with_code(request, who.user_id, lambda s: second_factor.renew_codes(s, who.user_id))
+    return JSONResponse({"recovery_codes": codes})
+
+
+def turn_off(request: Request) -> Response:
+    """Off, for a code."""
+    who = logins.in_person(request)
+    _with_code(request, who.user_id, lambda s: second_factor.turn_off(s, who.user_id))
+    return Response(status_code=204)
+
+
+def take_away(request: Request) -> Response:
+    """Of somebody who has lost the app and the codes, and was recognised by whoever does this."""
+    held = logins.require(request, Permission.USERS_WRITE).permissions
+    user_id = request.path_params["id"]
+
+    def write(s: Session) -> None:
+        second_factor.turn_off(s, users.changeable(s, user_id, held).id)
+
+    db.retrying(http.services(request), write)
+    return Response(status_code=204)
+
+
+def _with_code(request: Request, user_id: str, work: Callable[[Session], T]) -> T:
+    """`work` in the transaction that uses a code up."""
+    services, code = http.services(request), http.read(request, Code).code
+    throttle.count_code(services, user_id)
+
+    def write(s: Session) -> T:
+        second_factor.check(s, services.secrets, user_id, code)
+        return work(s)
+
+    done = db.retrying(services, write)
+    throttle.forgive_codes(services, user_id)
+    return done
+
+
+routes = [
+    Route("/session/second-factor", answer_challenge, methods=["POST"]),
+    Route("/me/second-factor", read),
+    Route("/me/second-factor", begin, methods=["POST"]),
+    Route("/me/second-factor/confirm", confirm, methods=["POST"]),
+    Route("/me/second-factor/recovery-codes", renew_codes, methods=["POST"]),
+    Route("/me/second-factor/off", turn_off, methods=["POST"]),
+    Route("/users/{id}/second-factor", take_away, methods=["DELETE"]),
+]
