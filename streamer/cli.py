@@ -1,14 +1,10 @@
-"""The `streamer` command. Options are put into the environment, so that child processes read the same configuration.
+"""The `streamer` command. Rooms with commands of their own have a `cli.py`; what all share is in `streamer.command`.
 
 Everything that fails in a way we know ends in one sentence on stderr and exit code 1. Imports are inside the commands:
 `streamer user create` must not wait for the web stack, and only a worker may load PyAV.
 """
 
-import os
-import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,9 +13,11 @@ from sqlalchemy.exc import OperationalError
 
 from storage import StorageError
 from streamer import log
-from streamer.config import API_KEY, CONFIG_FILE, ENV_PREFIX, Config, ConfigError
+from streamer.accounts.cli import apikey, user
+from streamer.command import ConfigFile, DataDir, opened, settings_of
+from streamer.config import API_KEY, ConfigError
 from streamer.errors import Problem
-from streamer.services import Services, close_services, open_services
+from streamer.membership import cli as membership
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,15 +25,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Upload a film, get adaptive HLS, play it by a signed URL.",
 )
-user = typer.Typer(no_args_is_help=True, help="Accounts.")
-apikey = typer.Typer(no_args_is_help=True, help="API keys.")
 workers = typer.Typer(no_args_is_help=True, help="Workers of all hosts: see, pause, resume.")
+user.command("invite")(membership.invite)
 app.add_typer(user, name="user")
 app.add_typer(workers, name="workers")
 app.add_typer(apikey, name="apikey")
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; see config.toml for all settings.")]
-DataDir = Annotated[Path | None, typer.Option("--data", help="Folder of the embedded stack.  [default: var]")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
 User = Annotated[
     str | None, typer.Option(help="Whose films they are: e-mail address, name or id.  [default: the only account]")
@@ -49,7 +44,7 @@ def up(config: ConfigFile = None, data: DataDir = None, host: Host = None, port:
     """Start the whole server on this machine: database, Valkey, web, workers and scheduler."""
     from streamer import supervisor
 
-    settings = _settings(config, data, host, port)
+    settings = settings_of(config, data, host, port)
     log.setup(settings.log, "up")
     raise typer.Exit(supervisor.run(settings))
 
@@ -59,7 +54,7 @@ def web(config: ConfigFile = None, data: DataDir = None, host: Host = None, port
     """Run one web process."""
     from streamer import web as process
 
-    settings = _settings(config, data, host, port)
+    settings = settings_of(config, data, host, port)
     log.setup(settings.log, "web")
     process.serve(settings)
 
@@ -69,7 +64,7 @@ def worker(config: ConfigFile = None, data: DataDir = None) -> None:
     """Run one worker, which encodes films."""
     from streamer.jobs import worker as process
 
-    settings = _settings(config, data)
+    settings = settings_of(config, data)
     log.setup(settings.log, "worker")
     process.run(settings)
 
@@ -79,7 +74,7 @@ def scheduler(config: ConfigFile = None, data: DataDir = None) -> None:
     """Run the scheduler, which finds lost jobs and does periodic work; any number may run."""
     from streamer.jobs import scheduler as process
 
-    settings = _settings(config, data)
+    settings = settings_of(config, data)
     log.setup(settings.log, "scheduler")
     process.run(settings)
 
@@ -87,9 +82,8 @@ def scheduler(config: ConfigFile = None, data: DataDir = None) -> None:
 @app.command()
 def migrate(config: ConfigFile = None, data: DataDir = None) -> None:
     """Bring the database to this version of the program (`streamer up` does it by itself)."""
-    services = _ready(_settings(config, data))
-    close_services(services)
-    typer.echo("The database is up to date.")
+    with opened(config, data):
+        typer.echo("The database is up to date.")
 
 
 @app.command()
@@ -106,7 +100,7 @@ def fsck(
     """Compare database, jobs, storage, playlists and hashes, beside a running server. Exit code 1 when something differs and stays so."""
     from streamer.ops import fsck_report
 
-    with _opened(config, data) as services:
+    with opened(config, data) as services:
         left = fsck_report.run(services, repair=repair, hashes=hashes, settled_s=settled, as_json=as_json)
     raise typer.Exit(1 if left else 0)
 
@@ -124,7 +118,7 @@ def backup(
     """Copy database, keys and films, beside a running server. Keep it as private as the server: it has the keys."""
     from streamer.ops import backup_report
 
-    with _opened(config, data) as services:
+    with opened(config, data) as services:
         backup_report.backup(services, to, objects=objects, keep=keep)
 
 
@@ -141,9 +135,9 @@ def restore(
     from streamer.ops import backup_report
 
     if listing:
-        backup_report.show(source, _settings(config, data))
+        backup_report.show(source, settings_of(config, data))
     else:
-        backup_report.restore(_settings(config, data), source, at, objects=objects)
+        backup_report.restore(settings_of(config, data), source, at, objects=objects)
 
 
 @app.command("import")
@@ -173,7 +167,7 @@ def import_(
             raise ValueError("--url needs --key, and the films are those of the key's owner, not of a --user.")
         there = away.connect(url, key, wanted.policy(policy), title)
         raise typer.Exit(0 if batch.Batch(there.bring_in, typer.echo).run(batch.spread(paths)) else 1)
-    with _opened(config, data) as services:
+    with opened(config, data) as services:
         with db.reading(services) as s:
             owner = batch.owner(s, user)
         bring = batch.here(services, owner.id, wanted.policy(policy), title)
@@ -201,7 +195,7 @@ def watch(
     from streamer.ingest import batch, wanted
     from streamer.ingest.watch import Rules, Watch
 
-    with _opened(config, data) as services:
+    with opened(config, data) as services:
         with db.reading(services) as s:
             owner = batch.owner(s, user)
         rules = Rules(wanted.policy(policy), settle, every, leave)
@@ -217,7 +211,7 @@ def workers_list(config: ConfigFile = None, data: DataDir = None) -> None:
     """Show the workers of all hosts and what is paused."""
     from streamer.jobs import workers_report
 
-    with _opened(config, data) as services:
+    with opened(config, data) as services:
         workers_report.show(services)
 
 
@@ -231,7 +225,7 @@ def workers_pause(
     """Take nothing new; what is in hand is finished. With --wait a host can be switched off afterwards and no work is lost."""
     from streamer.jobs import workers_report
 
-    with _opened(config, data) as services:
+    with opened(config, data) as services:
         workers_report.pause(services, name, wait=wait)
 
 
@@ -244,105 +238,8 @@ def workers_resume(
     """End a pause."""
     from streamer.jobs import workers_report
 
-    with _opened(config, data) as services:
+    with opened(config, data) as services:
         workers_report.resume(services, name)
-
-
-@user.command("create")
-def user_create(
-    email: Annotated[str, typer.Option(help="Used to sign in.")],
-    role: Annotated[str, typer.Option(help="Such as admin, editor, member or viewer, or one made here.")],
-    name: Annotated[str | None, typer.Option(help="Shown to others.  [default: the e-mail address]")] = None,
-    password: Annotated[str | None, typer.Option(help="Made and printed when not given.")] = None,
-    config: ConfigFile = None,
-    data: DataDir = None,
-) -> None:
-    """Make an account."""
-    from streamer import db
-    from streamer.accounts import users
-
-    services = _ready(_settings(config, data))
-    given = password or secrets.token_urlsafe(12)
-    made = db.retrying(
-        services,
-        lambda s: users.create(s, services.config.accounts, email=email, name=name or email, role=role, password=given),
-    )
-    close_services(services)
-    typer.echo(f"{made.id}  {made.email}  {made.role}")
-    if password is None:
-        typer.echo(f"password: {given}")
-
-
-@user.command("role")
-def user_role(
-    who: Annotated[str, typer.Argument(help="E-mail address, name or id.", metavar="USER")],
-    role: Annotated[str, typer.Argument(help="Built in, or made here.")],
-    config: ConfigFile = None,
-    data: DataDir = None,
-) -> None:
-    """Give an account another role."""
-    from streamer import db
-    from streamer.accounts import users
-
-    with _opened(config, data) as services:
-        changed = db.retrying(services, lambda s: users.set_role(s, users.find(s, who).id, role))
-    typer.echo(f"{changed.email} is {changed.role} now.")
-
-
-@user.command("password")
-def user_password(
-    who: Annotated[str, typer.Argument(help="E-mail address, name or id.", metavar="USER")],
-    config: ConfigFile = None,
-    data: DataDir = None,
-) -> None:
-    """Make a new password and print it; all sessions of the account end. For whoever gets no letters."""
-    from streamer import db
-    from streamer.accounts import login_sessions, passwords, users
-
-    made = secrets.token_urlsafe(12)
-    with _opened(config, data) as services:
-        hashed = passwords.hash_password(services.config.accounts, made)
-        changed = db.retrying(services, lambda s: users.set_password(users.find(s, who), hashed))
-        login_sessions.end_all(services, changed.id)
-    typer.echo(f"{changed.email}  password: {made}")
-
-
-@user.command("invite")
-def user_invite(
-    email: Annotated[str, typer.Argument(help="Where the letter goes.")],
-    role: Annotated[str, typer.Option(help="What they may do: built in, or made here.")],
-    config: ConfigFile = None,
-    data: DataDir = None,
-) -> None:
-    """Invite somebody by a letter, which a worker sends."""
-    from streamer.membership import invitations
-
-    with _opened(config, data) as services:
-        made = invitations.invite(services, email, role, by=None, held=None)
-    typer.echo(f"{made.id}  {made.email}  {made.role}  until {made.expires_at:%Y-%m-%d %H:%M} UTC")
-
-
-@apikey.command("create")
-def apikey_create(
-    user: Annotated[str, typer.Option(help="The owner: e-mail address, name or id.")],
-    name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
-    scope: Annotated[
-        list[str] | None, typer.Option(help="A permission, repeatable.  [default: all of the owner's]")
-    ] = None,
-    config: ConfigFile = None,
-    data: DataDir = None,
-) -> None:
-    """Make an API key and print it; it can't be shown again."""
-    from streamer import db
-    from streamer.accounts import apikeys, users
-
-    services = _ready(_settings(config, data))
-    _, secret = db.retrying(
-        services,
-        lambda s: apikeys.issue(s, users.find(s, user), name=name, scopes=scope or [apikeys.EVERYTHING]),
-    )
-    close_services(services)
-    typer.echo(secret)
 
 
 def main() -> None:
@@ -353,36 +250,6 @@ def main() -> None:
         _fail(str(error))
     except OperationalError as error:
         _fail(f"The database does not answer: {error.orig}")
-
-
-def _settings(config: Path | None, data: Path | None, host: str | None = None, port: int | None = None) -> Config:
-    """The configuration with the options in it, for this process and, by the environment, for its children."""
-    options = {
-        CONFIG_FILE: config and config.absolute(),
-        f"{ENV_PREFIX}DATA__DIR": data and data.absolute(),
-        f"{ENV_PREFIX}SERVER__HOST": host,
-        f"{ENV_PREFIX}SERVER__PORT": port,
-    }
-    os.environ.update({name: str(value) for name, value in options.items() if value is not None})
-    return Config.load(os.environ.get(CONFIG_FILE) or None)
-
-
-@contextmanager
-def _opened(config: Path | None, data: Path | None) -> Iterator[Services]:
-    services = _ready(_settings(config, data))
-    try:
-        yield services
-    finally:
-        close_services(services)
-
-
-def _ready(config: Config) -> Services:
-    """The services, with a migrated database: commands work before the first `up` as well as beside it."""
-    from streamer import migrations
-
-    services = open_services(config)
-    migrations.upgrade(services.engine)
-    return services
 
 
 def _fail(sentence: str) -> None:

@@ -1,0 +1,102 @@
+"""`streamer user …` and `streamer apikey …`."""
+
+import secrets
+from typing import Annotated
+
+import typer
+
+from streamer.command import ConfigFile, DataDir, opened
+
+user = typer.Typer(no_args_is_help=True, help="Accounts.")
+apikey = typer.Typer(no_args_is_help=True, help="API keys.")
+
+
+@user.command("create")
+def create(
+    email: Annotated[str, typer.Option(help="Used to sign in.")],
+    role: Annotated[str, typer.Option(help="Such as admin, editor, member or viewer, or one made here.")],
+    name: Annotated[str | None, typer.Option(help="Shown to others.  [default: the e-mail address]")] = None,
+    password: Annotated[str | None, typer.Option(help="Made and printed when not given.")] = None,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Make an account."""
+    from streamer import db
+    from streamer.accounts import users
+
+    given = password or secrets.token_urlsafe(12)
+    fields = {"email": email, "name": name or email, "role": role, "password": given}
+    with opened(config, data) as services:
+        made = db.retrying(services, lambda s: users.create(s, services.config.accounts, **fields))
+    typer.echo(f"{made.id}  {made.email}  {made.role}")
+    if password is None:
+        typer.echo(f"password: {given}")
+
+
+@user.command("role")
+def set_role(
+    who: Annotated[str, typer.Argument(help="E-mail address, name or id.", metavar="USER")],
+    role: Annotated[str, typer.Argument(help="Built in, or made here.")],
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Give an account another role."""
+    from streamer import db
+    from streamer.accounts import users
+
+    with opened(config, data) as services:
+        changed = db.retrying(services, lambda s: users.set_role(s, users.find(s, who).id, role))
+    typer.echo(f"{changed.email} is {changed.role} now.")
+
+
+@user.command("password")
+def set_password(
+    who: Annotated[str, typer.Argument(help="E-mail address, name or id.", metavar="USER")],
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Make a new password and print it; all sessions of the account end. For whoever gets no letters."""
+    from streamer import db
+    from streamer.accounts import login_sessions, passwords, users
+
+    made = secrets.token_urlsafe(12)
+    with opened(config, data) as services:
+        hashed = passwords.hash_password(services.config.accounts, made)
+        changed = db.retrying(services, lambda s: users.set_password(users.find(s, who), hashed))
+        login_sessions.end_all(services, changed.id)
+    typer.echo(f"{changed.email}  password: {made}")
+
+
+@user.command("forget-second-factor")
+def forget_second_factor(
+    who: Annotated[str, typer.Argument(help="E-mail address, name or id.", metavar="USER")],
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Let somebody who lost the app and the recovery codes sign in with the password alone."""
+    from streamer import db
+    from streamer.accounts import second_factor, users
+
+    with opened(config, data) as services:
+        db.retrying(services, lambda s: second_factor.turn_off(s, users.find(s, who).id))
+    typer.echo(f"{who} signs in with the password alone now.")
+
+
+@apikey.command("create")
+def create_key(
+    user: Annotated[str, typer.Option(help="The owner: e-mail address, name or id.")],
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A permission, repeatable.  [default: all of the owner's]")
+    ] = None,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Make an API key and print it; it can't be shown again."""
+    from streamer import db
+    from streamer.accounts import apikeys, users
+
+    scopes = scope or [apikeys.EVERYTHING]
+    with opened(config, data) as services:
+        _, secret = db.retrying(services, lambda s: apikeys.issue(s, users.find(s, user), name=name, scopes=scopes))
+    typer.echo(secret)
