@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import qrcode
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -81,6 +80,8 @@ def turn_off(request: Request, who: Principal, form: FormData) -> Response:
 
 def drawn(words: str) -> Qr:
     """The QR code of a text."""
+    import qrcode  # here, because hardly any web process ever draws one
+
     code = qrcode.QRCode(border=_QUIET)
     code.add_data(words)
     rows: list[list[bool]] = code.get_matrix()

@@ -25,9 +25,11 @@ def create(
     from streamer.accounts import users
 
     given = password or secrets.token_urlsafe(12)
-    fields = {"email": email, "name": name or email, "role": role, "password": given}
     with opened(config, data) as services:
-        made = db.retrying(services, lambda s: users.create(s, services.config.accounts, **fields))
+        rules = services.config.accounts
+        made = db.retrying(
+            services, lambda s: users.create(s, rules, email=email, name=name or email, role=role, password=given)
+        )
     typer.echo(f"{made.id}  {made.email}  {made.role}")
     if password is None:
         typer.echo(f"password: {given}")

@@ -56,6 +56,24 @@ def test_a_password_is_made_and_told_when_none_is_given(tmp_path: Path, services
     close_services(services)
 
 
+def test_roles_passwords_second_factors_and_invitations_of_people(tmp_path: Path, services: Services) -> None:
+    streamer(*ADA, data=tmp_path)
+    streamer("user", "create", "--email", "eve@example.org", "--role", "editor", data=tmp_path)
+    told = streamer("user", "role", "eve@example.org", "moderator", data=tmp_path).stdout
+    told += streamer("user", "password", "eve@example.org", data=tmp_path).stdout
+    forgotten = streamer("user", "forget-second-factor", "eve@example.org", data=tmp_path)
+    closed = streamer("user", "invite", "new@example.org", "--role", "member", data=tmp_path)
+    wanted = {"STREAMER_ACCOUNTS__SIGN_UP": "invitation"}
+    invited = streamer("user", "invite", "new@example.org", "--role", "member", data=tmp_path, **wanted)
+    with db.reading(services) as s:
+        eve = s.scalars(select(User).where(User.email == "eve@example.org")).one()
+    assert eve.role == "moderator" and told.startswith("eve@example.org is moderator now.")
+    assert passwords.verify(services.config.accounts, eve.password_hash, told.split("password: ")[1].strip())
+    assert forgotten.returncode == 0 and "new@example.org  member  until" in invited.stdout
+    assert closed.returncode == 1 and closed.stderr.startswith("streamer: Nobody is invited here")
+    close_services(services)
+
+
 def test_a_key_is_printed_alone_so_that_a_script_can_take_it(tmp_path: Path, services: Services) -> None:
     streamer(*ADA, "--name", "Ada", data=tmp_path)
     for who in ("ada@example.org", "Ada"):
