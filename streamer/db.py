@@ -26,7 +26,6 @@ from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -37,10 +36,6 @@ from streamer.config import Database
 T = TypeVar("T")
 
 _BEGIN = "sqlite_begin"
-_ANSWER_S = 20
-"""Seconds MariaDB may take for an answer beyond the wait for a lock. A server that vanished sends nothing, not even an end."""
-
-_SESSION = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
 _MARIADB_RETRY = {1020, 1205, 1213}  # record changed, lock wait timeout, deadlock: the whole transaction may run again
 
 
@@ -177,7 +172,9 @@ def create(config: Database, url: str) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(config, parsed)
     if parsed.get_backend_name() in ("mysql", "mariadb"):
-        return _mariadb(config, parsed)
+        from streamer import mariadb
+
+        return mariadb.create(config, parsed)
     raise ValueError(f"database.url must be sqlite:// or mysql+pymysql://, not {parsed.drivername}://")
 
 
@@ -185,8 +182,9 @@ def unhurried(engine: Engine) -> Engine:
     """The same database without a limit on the time of an answer, for changes of the schema. Its connections close after use."""
     if engine.dialect.name == "sqlite":
         return engine
-    connecting = {"connect_timeout": _ANSWER_S, "init_command": _SESSION}
-    return create_engine(engine.url, isolation_level="READ COMMITTED", poolclass=NullPool, connect_args=connecting)
+    from streamer import mariadb
+
+    return mariadb.unhurried(engine.url)
 
 
 def _sqlite(config: Database, url: URL) -> Engine:
@@ -209,24 +207,6 @@ def _sqlite(config: Database, url: URL) -> Engine:
         connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'IMMEDIATE')}")
 
     return engine
-
-
-def _mariadb(config: Database, url: URL) -> Engine:
-    return create_engine(
-        url.update_query_dict({"charset": "utf8mb4"}),
-        isolation_level="READ COMMITTED",
-        pool_size=config.pool_size,
-        max_overflow=config.pool_overflow,
-        pool_timeout=config.pool_timeout_s,
-        pool_pre_ping=True,
-        pool_recycle=280,  # below the five minutes after which common proxies drop an idle connection
-        connect_args={
-            "connect_timeout": config.connect_timeout_s,
-            "read_timeout": config.lock_timeout_s + _ANSWER_S,
-            "write_timeout": config.lock_timeout_s + _ANSWER_S,
-            "init_command": f"{_SESSION}, innodb_lock_wait_timeout = {config.lock_timeout_s:d}",
-        },
-    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 from sqlalchemy.orm import Session
 
-from streamer import db, ids, migrations
+from streamer import db, ids, mariadb, migrations
 from streamer.accounts.tables import ApiKey, User
 from streamer.config import Database
 from streamer.services import Services
@@ -215,7 +215,7 @@ def test_mariadb_is_asked_for_read_committed(mariadb_url: str) -> None:
 
 
 def test_a_mariadb_that_does_not_answer_is_given_up(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(db, "_ANSWER_S", 0)
+    monkeypatch.setattr(mariadb, "_ANSWER_S", 0)
     engine = db.create(Database(lock_timeout_s=1), mariadb_url)
     with engine.connect() as connection, pytest.raises(OperationalError, match="Lost connection"):
         connection.execute(text("SELECT SLEEP(10)"))
