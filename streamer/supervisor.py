@@ -26,7 +26,7 @@ from types import FrameType
 
 import structlog
 
-from streamer import db, keyring, migrations, valkey, web
+from streamer import db, keyring, listener, migrations, valkey
 from streamer.child import Child
 from streamer.config import ENV_PREFIX, LISTEN_FD, Config, ConfigError
 from streamer.log import is_console
@@ -223,7 +223,7 @@ def _only_one(data: Path) -> Iterator[None]:
 def _listening(config: Config) -> Iterator[socket.socket]:
     host, port = config.server.host, config.server.port
     try:
-        sock = web.listen(host, port)
+        sock = listener.listen(host, port)
     except OSError as error:
         raise ConfigError(f"can't listen on {host}:{port}: {error.strerror}; choose another with --port") from error
     with sock:

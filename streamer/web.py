@@ -11,12 +11,7 @@ import uvicorn
 
 from streamer.app import create_app
 from streamer.config import LISTEN_FD, Config
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+from streamer.listener import listen
 
 
 def serve(config: Config) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from streamer import web
+from streamer import listener
 
 
 class _Quick(uvicorn.Server):
@@ -23,7 +23,7 @@ class _Quick(uvicorn.Server):
 @contextmanager
 def running(app: ASGIApp, *, trusted_proxies: tuple[str, ...] = ()) -> Iterator[str]:
     """The base URL while the block lasts, with the options of `streamer web` that matter to a client."""
-    sock = web.listen("127.0.0.1", 0)
+    sock = listener.listen("127.0.0.1", 0)
     options = uvicorn.Config(
         app,
         log_config=None,

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import httpx2
 
-from streamer import web
-from streamer.config import Config, Data
+from streamer import listener
+from streamer.config import LISTEN_FD, Config, Data
 from tests.servers import ROOT, S3Server, die_with_parent
 from tests.streamer.jobs.processes import environment
 from tests.streamer.stack import wait_for
+from tests.web import NO_TLS
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def host(config: Config, name: str) -> Iterator[Host]:
     (folder / "secrets.json").write_bytes(config.secrets_file.read_bytes())
     (folder / "secrets.json").chmod(0o600)
     elsewhere = config.model_copy(update={"data": Data(dir=folder)})
-    sock = web.listen("127.0.0.1", 0)
-    env = environment(elsewhere) | {web.LISTEN_FD: str(sock.fileno())}
+    sock = listener.listen("127.0.0.1", 0)
+    env = environment(elsewhere) | {LISTEN_FD: str(sock.fileno())}
     env |= {"STREAMER_INGEST__UPLOADS": config.ingest.uploads}
     env |= {f"STREAMER_STORAGE__{name.upper()}": value for name, value in config.storage.model_dump().items()}
     log = (folder / "web.log").open("wb")
@@ -66,7 +67,7 @@ def host(config: Config, name: str) -> Iterator[Host]:
     )
     running = Host(started, f"http://127.0.0.1:{sock.getsockname()[1]}")
     try:
-        wait_for(lambda: httpx2.get(f"{running.base}/livez", timeout=30).status_code == 200)
+        wait_for(lambda: httpx2.get(f"{running.base}/livez", timeout=30, verify=NO_TLS).status_code == 200)
         yield running
     finally:
         running.kill()

@@ -8,13 +8,15 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from streamer import web
+from streamer import listener
+from streamer.config import LISTEN_FD
 from streamer.errors import Unavailable
 from streamer.ingest.stream import AT_ONCE, HandedOver, Receiver, TooSlow
 from tests.servers import ROOT, die_with_parent
 from tests.streamer.jobs.processes import environment
 from tests.streamer.site_under_test import Site
 from tests.streamer.stack import wait_for
+from tests.web import NO_TLS
 
 MIB = 1 << 20
 
@@ -130,8 +132,8 @@ async def test_more_uploads_than_threads_are_told_to_come_back() -> None:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_memory_stays_flat_while_a_large_file_arrives(site: Site) -> None:
     """In a web process of its own, measured by its peak."""
-    sock = web.listen("127.0.0.1", 0)
-    env = environment(site.services.config) | {web.LISTEN_FD: str(sock.fileno())}
+    sock = listener.listen("127.0.0.1", 0)
+    env = environment(site.services.config) | {LISTEN_FD: str(sock.fileno())}
     command = [sys.executable, "-m", "streamer.cli", "web"]
     started = subprocess.Popen(
         command, cwd=ROOT, env=env, pass_fds=[sock.fileno()], stderr=subprocess.DEVNULL, preexec_fn=die_with_parent
@@ -142,22 +144,26 @@ def test_memory_stays_flat_while_a_large_file_arrives(site: Site) -> None:
     def send(mebibytes: int) -> int:
         block = os.urandom(MIB)
         body = (block for _ in range(mebibytes))
-        answer = httpx2.post(f"{base}/api/v1/uploads?filename=f.mp4", headers=headers, content=body, timeout=60)
+        answer = httpx2.post(
+            f"{base}/api/v1/uploads?filename=f.mp4", headers=headers, content=body, timeout=60, verify=NO_TLS
+        )
         assert answer.status_code == 201
         return _peak_kib(started.pid)
 
     def resume(mebibytes: int) -> int:
         """The same through the door for resumable uploads."""
         said = {**headers, "Tus-Resumable": "1.0.0", "Upload-Length": str(mebibytes * MIB)}
-        made = httpx2.post(f"{base}/api/v1/tus", headers=said).headers["location"]
+        made = httpx2.post(f"{base}/api/v1/tus", headers=said, verify=NO_TLS).headers["location"]
         said |= {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
         block = os.urandom(MIB)
-        answer = httpx2.patch(base + made, headers=said, content=(block for _ in range(mebibytes)), timeout=60)
+        answer = httpx2.patch(
+            base + made, headers=said, content=(block for _ in range(mebibytes)), timeout=60, verify=NO_TLS
+        )
         assert answer.status_code == 204
         return _peak_kib(started.pid)
 
     try:
-        wait_for(lambda: httpx2.get(f"{base}/livez").status_code == 200)
+        wait_for(lambda: httpx2.get(f"{base}/livez", verify=NO_TLS).status_code == 200)
         before = send(8)
         assert send(256) - before < 20 * 1024
         assert resume(256) - before < 24 * 1024
