@@ -8,6 +8,10 @@ from typing import Any
 import httpx2
 
 from streamer.ingest.tus.protocol import BYTES, VERSION
+from tests.streamer.site_under_test import Site
+
+NOBODY = "upl_" + "0" * 20
+"""An upload that never was."""
 
 
 def metadata(**said: str) -> str:
@@ -80,3 +84,8 @@ class Tus:
 
 def _named(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def files(site: Site) -> list[str]:
+    """What lies in the folder of uploads."""
+    return sorted(path.name for path in site.services.config.uploads_dir.iterdir())

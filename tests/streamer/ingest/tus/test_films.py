@@ -24,11 +24,6 @@ SHA256 = hashlib.sha256(FILM).hexdigest()
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-@pytest.fixture
-def tus(site: Site) -> Tus:
-    return Tus(site.as_("editor"))
-
-
 @SQLITE
 class TestTheEnd:
     def test_an_ended_upload_is_gone_with_its_bytes(self, site: Site, tus: Tus) -> None:

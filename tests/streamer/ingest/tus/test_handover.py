@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from streamer import web
+from streamer import listener
+from streamer.config import LISTEN_FD
 from streamer.services import Services
 from tests.line import DeadLine
 from tests.servers import ROOT, die_with_parent
@@ -20,6 +21,7 @@ from tests.streamer.ingest.tus.client import Tus
 from tests.streamer.jobs.processes import environment
 from tests.streamer.site_under_test import Site
 from tests.streamer.stack import wait_for
+from tests.web import NO_TLS
 
 PAIRS = int(os.environ.get("RACING_PAIRS", "200"))
 FILM = os.urandom(3_000_000)
@@ -29,26 +31,21 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def tus(site: Site) -> Tus:
-    return Tus(site.as_("editor"))
-
-
-@pytest.fixture
 def elsewhere(site: Site, tus: Tus) -> Iterator[Tus]:
     """The same client at a second web process of the same server."""
-    sock = web.listen("127.0.0.1", 0)
+    sock = listener.listen("127.0.0.1", 0)
     started = subprocess.Popen(
         [sys.executable, "-m", "streamer.cli", "web"],
         cwd=ROOT,
-        env=environment(site.services.config) | {web.LISTEN_FD: str(sock.fileno())},
+        env=environment(site.services.config) | {LISTEN_FD: str(sock.fileno())},
         pass_fds=[sock.fileno()],
         stderr=subprocess.DEVNULL,
         preexec_fn=die_with_parent,
     )
     base = f"http://127.0.0.1:{sock.getsockname()[1]}"
     try:
-        wait_for(lambda: httpx2.get(f"{base}/livez").status_code == 200)
-        with httpx2.Client(base_url=f"{base}/api/v1", headers=tus.client.headers, timeout=30) as client:
+        wait_for(lambda: httpx2.get(f"{base}/livez", verify=NO_TLS).status_code == 200)
+        with httpx2.Client(base_url=f"{base}/api/v1", headers=tus.client.headers, timeout=30, verify=NO_TLS) as client:
             yield Tus(client)
     finally:
         started.kill()

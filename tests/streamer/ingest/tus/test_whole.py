@@ -19,6 +19,7 @@ from tusclient.client import TusClient
 from tests.clients import browser, send
 from tests.line import BreakingLine
 from tests.streamer.ingest.tus.client import Tus
+from tests.web import NO_TLS
 from tests.whole import Product
 
 MIB = 1 << 20
@@ -40,7 +41,7 @@ def tus(product: Product) -> Iterator[Tus]:
         "Authorization": f"Bearer {product.key}",
         "Connection": "close",
     }  # each request may meet the other process
-    with httpx2.Client(base_url=f"{product.url}/api/v1", headers=headers, timeout=30) as client:
+    with httpx2.Client(base_url=f"{product.url}/api/v1", headers=headers, timeout=30, verify=NO_TLS) as client:
         yield Tus(client)
 
 
