@@ -117,7 +117,9 @@ def _quarrels_in(port: int, database: str) -> Fault:
 
     def quarrel(tables: tuple[str, ...], until: float) -> None:
         with (
-            pymysql.connect(host="127.0.0.1", port=port, user="root", database=database) as connection,
+            pymysql.connect(
+                host="127.0.0.1", port=port, user="root", ssl_disabled=True, database=database
+            ) as connection,
             connection.cursor() as cursor,
         ):
             while time.monotonic() < until:
@@ -130,7 +132,9 @@ def _quarrels_in(port: int, database: str) -> Fault:
                 connection.rollback()
 
     def fault(product: Product, chance: random.Random) -> None:
-        with pymysql.connect(host="127.0.0.1", port=port, user="root", database=database) as connection:
+        with pymysql.connect(
+            host="127.0.0.1", port=port, user="root", ssl_disabled=True, database=database
+        ) as connection:
             connection.cursor().execute("CREATE TABLE IF NOT EXISTS faults_weight (n INT)")
         until = time.monotonic() + QUARREL_S
         ways = (("jobs", "assets", "versions"), ("uploads", "assets", "jobs"))

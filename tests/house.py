@@ -24,6 +24,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from streamer.config import Config
 from streamer.services import Services, close_services, open_services
 from tests.servers import ROOT, die_with_parent, free_port
+from tests.web import NO_TLS
 from tests.whole import make_film
 
 EMAIL, NAME, PASSWORD = "ada@example.org", "Ada Lovelace", "correct horse battery"
@@ -56,7 +57,7 @@ class House:
     def api(self) -> httpx2.Client:
         """A program with the administrator's key."""
         headers = {"Authorization": f"Bearer {self.key}"}
-        return httpx2.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=30)
+        return httpx2.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=30, verify=NO_TLS)
 
     def upload(self, film: Path, **query: str) -> dict[str, Any]:
         """The asset of a new upload."""

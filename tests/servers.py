@@ -156,7 +156,9 @@ def fresh_database(url: str, name: str = "") -> str:
     """Create an empty database on the server of `url` and return its URL."""
     name = name or f"t_{uuid4().hex[:12]}"
     server = url.rpartition("/")[0]
-    with pymysql.connect(host="127.0.0.1", port=int(server.rpartition(":")[2]), user="root") as connection:
+    with pymysql.connect(
+        host="127.0.0.1", port=int(server.rpartition(":")[2]), user="root", ssl_disabled=True
+    ) as connection:
         connection.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
     return f"{server}/{name}?charset=utf8mb4"
 
@@ -233,7 +235,7 @@ def _pings(url: str) -> bool:
 
 
 def _answers_sql(port: int) -> bool:
-    pymysql.connect(host="127.0.0.1", port=port, user="root", connect_timeout=2).close()
+    pymysql.connect(host="127.0.0.1", port=port, user="root", ssl_disabled=True, connect_timeout=2).close()
     return True
 
 

@@ -117,6 +117,19 @@ def test_no_file_is_too_long_and_none_is_a_drawer() -> None:
     assert [name for name in MODULES if name.rpartition(".")[2] in ("utils", "util", "helpers", "common", "misc")] == []
 
 
+def test_clients_of_the_tests_read_no_certificates() -> None:
+    """Each would take 30 ms of a test to do so, see tests/web.py."""
+    makers = {"Client", "get", "post", "put", "patch", "delete", "head", "options", "request", "stream"}
+    calls = [
+        (f"{path.relative_to(ROOT)}:{node.lineno}", {keyword.arg for keyword in node.keywords})
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in makers
+        if isinstance(node.func.value, ast.Name) and node.func.value.id == "httpx2"
+    ]
+    assert len(calls) > 20 and [place for place, said in calls if "verify" not in said] == []
+
+
 def test_every_setting_is_explained_in_code_and_in_config_toml() -> None:
     text = (ROOT / "config.toml").read_text()
     shown = tomllib.loads(text)

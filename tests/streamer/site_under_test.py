@@ -20,6 +20,7 @@ from streamer.jobs import jobs
 from streamer.jobs.tables import Job
 from streamer.services import Services
 from tests.streamer.running import running
+from tests.web import NO_TLS
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Site:
             _, secret = apikeys.issue(s, user, name="test", scopes=scopes)
         headers = {"authorization": f"Bearer {secret}"}
         return user, self.stack.enter_context(
-            httpx2.Client(base_url=f"{self.base}/api/v1", headers=headers, timeout=30)
+            httpx2.Client(base_url=f"{self.base}/api/v1", headers=headers, timeout=30, verify=NO_TLS)
         )
 
 

@@ -24,6 +24,7 @@ from streamer import db, log, migrations
 from streamer.app import Application, create_app
 from streamer.config import Config, Data, Database, Log, Redis, Server
 from tests.streamer.running import running
+from tests.web import NO_TLS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +39,7 @@ def serving(config: Config, *routes: Route, proxies: tuple[str, ...] = ()) -> It
     app = create_app(config)
     migrations.upgrade(app.state.services.engine)
     app.router.routes[:0] = routes
-    with running(app, trusted_proxies=proxies) as url, httpx2.Client(base_url=url, timeout=20) as client:
+    with running(app, trusted_proxies=proxies) as url, httpx2.Client(base_url=url, timeout=20, verify=NO_TLS) as client:
         yield client
 
 
@@ -228,7 +229,7 @@ def test_a_full_disk_is_said_so(config: Config) -> None:
 
 def test_a_database_that_is_away_is_503_and_not_500(config: Config) -> None:
     away = config.model_copy(update={"database": Database(url="mysql+pymysql://root@127.0.0.1:1/x")})
-    with running(create_app(away)) as url, httpx2.Client(base_url=url) as client:
+    with running(create_app(away)) as url, httpx2.Client(base_url=url, verify=NO_TLS) as client:
         answer = client.get("/api/v1/me", headers={"Authorization": "Bearer sk_x"})
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
     assert answer.headers["retry-after"]

@@ -20,6 +20,7 @@ import redis
 from streamer.config import Config
 from tests.servers import die_with_parent
 from tests.streamer.stack import wait_for
+from tests.web import NO_TLS
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("valkey", "web", "worker", "scheduler")
@@ -57,7 +58,7 @@ class Up:
 
     def healthy(self) -> bool:
         with suppress(httpx2.HTTPError):
-            return httpx2.get(f"{self.url}healthz", timeout=5).status_code == 200
+            return httpx2.get(f"{self.url}healthz", timeout=5, verify=NO_TLS).status_code == 200
         return False
 
     def started(self, part: str) -> list[int]:
@@ -134,7 +135,7 @@ def kill(running: Up, part: str) -> None:
 def test_clients_wait_while_the_web_process_is_restarted(lasting: Up) -> None:
     """The listening socket is the supervisor's: a request that comes in the gap is answered late, not refused."""
     os.kill(lasting.started("web")[-1], signal.SIGKILL)
-    assert httpx2.get(f"{lasting.url}livez", timeout=20).status_code == 200
+    assert httpx2.get(f"{lasting.url}livez", timeout=20, verify=NO_TLS).status_code == 200
 
 
 def test_what_valkey_acknowledged_survives_its_kill(lasting: Up) -> None:

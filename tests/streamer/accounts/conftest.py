@@ -15,6 +15,7 @@ from streamer.config import Config
 from streamer.services import Services
 from tests.streamer.running import running
 from tests.streamer.stack import database_url, make_config, migrated_mariadb, migrated_sqlite
+from tests.web import NO_TLS
 
 __all__ = ["database_url", "migrated_mariadb", "migrated_sqlite"]
 
@@ -39,7 +40,7 @@ class Site:
 
     def client(self, headers: dict[str, str]) -> httpx2.Client:
         """A client that is closed with the site."""
-        return self.clients.enter_context(httpx2.Client(base_url=self.url, headers=headers, timeout=20))
+        return self.clients.enter_context(httpx2.Client(base_url=self.url, headers=headers, timeout=20, verify=NO_TLS))
 
     def signed_in(self, email: str = "ada@example.org") -> httpx2.Client:
         """A browser with a session, which sends its CSRF token."""

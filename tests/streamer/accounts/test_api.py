@@ -7,6 +7,7 @@ from streamer import db
 from streamer.accounts import users
 from streamer.accounts.tables import ApiKey
 from tests.streamer.accounts.conftest import PASSWORD, Site
+from tests.web import NO_TLS
 
 NEW = {"email": "new@example.org", "name": "New", "role": "viewer", "password": PASSWORD}
 
@@ -160,7 +161,7 @@ def test_the_keys_of_a_disabled_account_are_dead(site: Site) -> None:
 @pytest.mark.parametrize("secret", ["sk_wrong", "\xff", "x" * 8000])
 def test_a_wrong_key_is_refused_and_never_taken_for_nobody(site: Site, secret: str) -> None:
     headers = {b"Authorization": b"Bearer " + secret.encode("latin1")}
-    answer = httpx2.get(f"{site.url}/api/v1/me", headers=headers)
+    answer = httpx2.get(f"{site.url}/api/v1/me", headers=headers, verify=NO_TLS)
     assert (answer.status_code, answer.json()["code"]) == (401, "bad_key")
 
 

@@ -13,6 +13,7 @@ from streamer.app import create_app
 from streamer.config import Redis
 from tests.streamer.accounts.conftest import PASSWORD, Site
 from tests.streamer.running import running
+from tests.web import NO_TLS
 
 ADA = {"email": "ada@example.org", "password": PASSWORD}
 EVE = {"email": "eve@example.org", "name": "E", "role": "editor", "password": PASSWORD}
@@ -196,8 +197,8 @@ def test_without_redis_sessions_go_on_but_nobody_signs_in(site: Site, tmp_path: 
     cookie = site.signed_in().cookies["session"]
     away = Redis(url=f"unix://{tmp_path}/nobody-listens-here")
     with running(create_app(site.services.config.model_copy(update={"redis": away}))) as url:
-        assert httpx2.get(f"{url}/api/v1/me", headers={"Cookie": f"session={cookie}"}).status_code == 200
-        answer = httpx2.post(f"{url}/api/v1/session", json=ADA)
+        assert httpx2.get(f"{url}/api/v1/me", headers={"Cookie": f"session={cookie}"}, verify=NO_TLS).status_code == 200
+        answer = httpx2.post(f"{url}/api/v1/session", json=ADA, verify=NO_TLS)
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"]
 

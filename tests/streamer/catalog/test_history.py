@@ -16,6 +16,7 @@ from streamer.jobs import jobs, runner, waiting
 from streamer.jobs.errors import TaskFailed
 from streamer.jobs.tables import Job
 from tests.streamer.site_under_test import Site
+from tests.web import NO_TLS
 
 
 def next_version(site: Site, asset: Asset, **body: Any) -> tuple[Version, Job]:
@@ -124,7 +125,7 @@ def test_only_what_is_ready_is_published_and_only_by_those_who_may_change_the_fi
     for method, path in (("GET", f"/assets/{asset.id}/versions"), ("POST", f"/assets/{asset.id}/versions"),
                          ("GET", at(waiting)), ("POST", at(waiting, "/publish")), ("DELETE", at(waiting))):  # fmt: skip
         assert viewer.request(method, path, json={} if method == "POST" else None).status_code == 403, (method, path)
-        assert httpx2.request(method, f"{site.base}/api/v1{path}", json={}).status_code == 401
+        assert httpx2.request(method, f"{site.base}/api/v1{path}", json={}, verify=NO_TLS).status_code == 401
     narrow = site.as_("editor", scopes=("uploads:create",))
     assert narrow.post(f"/assets/{asset.id}/versions", json={}).status_code == 403
 

@@ -26,6 +26,7 @@ from tests.servers import fresh_database
 from tests.streamer.delivery.serving import VERSION, fill
 from tests.streamer.running import running
 from tests.streamer.stack import make_config
+from tests.web import NO_TLS
 
 DURATION_S = 300.0
 SOURCE = Source(key="sources/x", name="x.mp4", size=1, sha256="0" * 64)
@@ -57,7 +58,9 @@ class Cinema:
     def client(self, who: str | None = None, **headers: str) -> httpx2.Client:
         """Someone with an API key, or nobody."""
         known = {"Authorization": f"Bearer {self.keys[who]}"} if who else {}
-        return self.clients.enter_context(httpx2.Client(base_url=self.url, headers={**known, **headers}, timeout=20))
+        return self.clients.enter_context(
+            httpx2.Client(base_url=self.url, headers={**known, **headers}, timeout=20, verify=NO_TLS)
+        )
 
     def open(self, playback_id: str, who: str | None = None) -> Any:
         """A new session as the API answers it."""

@@ -25,6 +25,7 @@ from tests.streamer.ingest.hosts import Host, host, in_s3
 from tests.streamer.ingest.tus.client import Tus
 from tests.streamer.site_under_test import Site
 from tests.streamer.stack import wait_for
+from tests.web import NO_TLS
 
 MIB = 1 << 20
 FILM = os.urandom(20_000_000)
@@ -52,7 +53,9 @@ def other(config: Config, site: Site) -> Iterator[Host]:
 @pytest.fixture
 def elsewhere(other: Host, tus: Tus) -> Iterator[Tus]:
     """The same client at the other host."""
-    with httpx2.Client(base_url=f"{other.base}/api/v1", headers=tus.client.headers, timeout=30) as client:
+    with httpx2.Client(
+        base_url=f"{other.base}/api/v1", headers=tus.client.headers, timeout=30, verify=NO_TLS
+    ) as client:
         yield Tus(client)
 
 
@@ -294,7 +297,7 @@ def send(api: httpx2.Client, begun: Any, number: int) -> int:
     answer = api.post(f"/uploads/multipart/{begun['upload']['id']}/parts", json={"numbers": [number]})
     (part,) = answer.json()["data"]
     start = (number - 1) * begun["part_size"]
-    return httpx2.put(part["url"], content=FILM[start : start + part["size"]]).status_code
+    return httpx2.put(part["url"], content=FILM[start : start + part["size"]], verify=NO_TLS).status_code
 
 
 def sent(api: httpx2.Client, begun: Any) -> Any:

@@ -11,6 +11,7 @@ from streamer.ops import health as health_checks
 from streamer.services import Services, close_services, open_services
 from tests.streamer.running import running
 from tests.streamer.stack import make_config
+from tests.web import NO_TLS
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])
@@ -30,8 +31,8 @@ def health(config: Config, *, migrated: bool = True) -> tuple[int, dict[str, str
     if migrated:
         migrations.upgrade(app.state.services.engine)
     with running(app) as url:
-        assert httpx2.get(f"{url}/livez").json() == {"status": "live"}
-        answer = httpx2.get(f"{url}/healthz", timeout=20)
+        assert httpx2.get(f"{url}/livez", verify=NO_TLS).json() == {"status": "live"}
+        answer = httpx2.get(f"{url}/healthz", timeout=20, verify=NO_TLS)
     return answer.status_code, answer.json()["checks"]
 
 

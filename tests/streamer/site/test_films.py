@@ -5,6 +5,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.admin.rows import put_film
 from tests.house import House, Visitor, until, visit
+from tests.web import NO_TLS
 
 
 def test_the_front_page_shows_public_films_that_play_and_no_others(
@@ -56,7 +57,7 @@ def test_a_draft_is_shown_to_its_owner_alone(house: House, visitor: Visitor) -> 
 
 def test_the_state_of_a_film_is_asked_without_an_error_and_says_no_more_than_needed(house: House) -> None:
     _, _, playback_id = put_film(house, "Asked about", "probing")
-    answer = httpx2.get(f"{house.url}/watch/{playback_id}/state")
+    answer = httpx2.get(f"{house.url}/watch/{playback_id}/state", verify=NO_TLS)
     assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
     assert answer.json().keys() == {"playable", "processing", "progress"}
     assert answer.json()["processing"] == "probing"
