@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
-from pydantic import TypeAdapter
-
-from packager import ladder, loudness, passthrough, timeline
+from packager import ladder, loudness, passthrough, records, timeline
 from packager.facts import AudioFacts, Colour, SourceFacts, VideoFacts
 from packager.ladder import Rung, Step
 from packager.passthrough import Passed
@@ -108,19 +106,16 @@ class Plan:
         return [Fraction(cut * AAC_FRAME, AUDIO_RATE) for cut in self.audio[0].cuts] + [self.duration]
 
     def to_json(self) -> bytes:
-        return ADAPTER.dump_json(self)
+        return records.dump(self)
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Plan:
-        return ADAPTER.validate_json(data)
+        return records.load(cls, data)
 
     @property
     def version(self) -> str:
         """20 hex digits that name source and decisions together."""
         return hashlib.sha256(self.to_json()).hexdigest()[:20]
-
-
-ADAPTER: TypeAdapter[Plan] = TypeAdapter(Plan)
 
 
 def make(facts: SourceFacts, source_sha256: str, options: Options) -> Plan:
