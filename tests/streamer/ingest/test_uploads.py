@@ -1,9 +1,10 @@
 import hashlib
+import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +181,9 @@ class TestWithALimit:
         assert post(site, b"x" * 1_000_000).status_code == 201
 
     def test_a_sender_that_falls_silent_is_let_go(self, site: Site) -> None:
-        def stalls() -> Iterator[bytes]:
-            yield b"x" * 1000
-            time.sleep(1.5)
-            yield b"x"
-
-        answer = post(site, stalls())
-        assert (answer.status_code, answer.json()["code"]) == (408, "upload_stalled")
+        with half_sent(site, sent=1000, promised=900_000) as silent, HTTPResponse(silent) as answer:
+            answer.begin()
+            assert (answer.status, json.loads(answer.read())["code"]) == (408, "upload_stalled")
         nothing_is_left(site.services)
 
 
@@ -300,9 +297,15 @@ def test_an_upload_that_was_swept_in_mid_flight_does_not_become_a_film(site: Sit
 
 def vanish(site: Site, *, sent: int, promised: int) -> None:
     """Begin an upload and pull the plug."""
+    with half_sent(site, sent=sent, promised=promised):
+        wait_for(lambda: rows(site.services) and any(Path(site.services.config.uploads_dir).iterdir()))
+
+
+def half_sent(site: Site, *, sent: int, promised: int) -> socket.socket:
+    """The connection of an upload that has begun."""
     host, _, port = site.base.removeprefix("http://").partition(":")
     authorization = site.as_("editor").headers["authorization"]
-    with socket.create_connection((host, int(port))) as connection:
-        head = f"POST /api/v1/uploads?filename=a.mp4 HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n"
-        connection.sendall(f"{head}Content-Length: {promised}\r\n\r\n".encode() + b"x" * sent)
-        wait_for(lambda: rows(site.services) and any(Path(site.services.config.uploads_dir).iterdir()))
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    head = f"POST /api/v1/uploads?filename=a.mp4 HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n"
+    connection.sendall(f"{head}Content-Length: {promised}\r\n\r\n".encode() + b"x" * sent)
+    return connection

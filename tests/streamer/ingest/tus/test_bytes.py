@@ -1,11 +1,12 @@
 """The bytes of an upload: how they may come, what damages them, and what is kept of them."""
 
 import hashlib
+import json
 import os
 import time
 from base64 import b64encode
-from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from http.client import HTTPResponse
 from typing import Any
 
 import pytest
@@ -93,13 +94,10 @@ class TestBytes:
         assert tus.upload(path)["sha256"] == SHA256
 
     def test_a_sender_that_falls_silent_keeps_what_it_sent(self, site: Site, tus: Tus) -> None:
-        def stalls() -> Iterator[bytes]:
-            yield FILM[:1_500_000]
-            time.sleep(1.0)
-
         path = tus.new(len(FILM))
-        answer = tus.patch(path, 0, stalls())
-        assert (answer.status_code, answer.json()["code"]) == (408, "upload_stalled")
+        with tus.half_sent(path, 0, FILM[:1_500_000], promised=len(FILM)) as silent, HTTPResponse(silent) as answer:
+            answer.begin()
+            assert (answer.status, json.loads(answer.read())["code"]) == (408, "upload_stalled")
         assert tus.offset(path) >= 1 << 20
 
     @pytest.fixture
