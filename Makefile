@@ -4,6 +4,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
+# Containers often set it; each process of ours would then compile all of us anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first interpreter that fits; PYTHON=/path/to/python3.12 overrides.
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \

@@ -1,5 +1,7 @@
 """What every test may ask for, and the rule that none is skipped. The servers are real; see tests/servers.py."""
 
+import os
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -16,6 +18,10 @@ from tests.servers import (
     seaweedfs,
     valkey,
 )
+
+# Containers often forbid Python to keep what it compiled; each of the hundreds of processes that tests start would compile all of us anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 __all__ = [
     "chromium",
