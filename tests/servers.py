@@ -125,13 +125,18 @@ def nginx() -> str:
 
 @pytest.fixture(scope="session")
 def sample_film() -> Path:
-    """The demo film, made once for each version of its maker and kept in build/ for the next run."""
+    """The demo film."""
+    return sample("sample")
+
+
+def sample(name: str, *options: str) -> Path:
+    """A film of samples/make.py with these options: made once for each version of it and kept in build/ for all tests and the next run."""
     maker = ROOT / "samples" / "make.py"
-    path = ROOT / "build" / f"sample-{sha256(maker.read_bytes()).hexdigest()[:8]}.mp4"
+    path = ROOT / "build" / f"{name}-{sha256(maker.read_bytes()).hexdigest()[:8]}.mp4"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         mine = path.with_name(f"{uuid4().hex}.mp4")
-        _run([sys.executable, str(maker), "--out", str(mine)])
+        _run([sys.executable, str(maker), *options, "--out", str(mine)])
         mine.replace(path)
     return path
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from unittest.mock import patch
 from urllib.parse import quote, urlsplit
 
 from streamer.config import Config
-from tests.servers import ROOT, die_with_parent, free_port
+from tests.servers import ROOT, die_with_parent, free_port, sample
 
 T = TypeVar("T")
 # Dead workers are noticed in seconds instead of half a minute; everything else is as delivered.
@@ -184,17 +185,5 @@ def _command_line(pid: int) -> str:
 
 def make_film(path: Path, *, seconds: int, size: str, fps: int = 15) -> Path:
     """A film like the demo's: counted frames, a beep at each second. Every frame is drawn and encoded, so they are few."""
-    command = [
-        sys.executable,
-        str(ROOT / "samples" / "make.py"),
-        "--seconds",
-        str(seconds),
-        "--size",
-        size,
-        "--fps",
-        str(fps),
-        "--out",
-        str(path),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    return path
+    options = ("--seconds", str(seconds), "--size", size, "--fps", str(fps))
+    return Path(shutil.copyfile(sample(f"film-{seconds}s-{size}-{fps}fps", *options), path))
