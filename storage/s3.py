@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from io import BytesIO
 from operator import itemgetter
 from pathlib import Path
@@ -19,9 +20,11 @@ from random import random
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import boto3
+import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError, ResponseStreamingError
+from botocore.loaders import Loader, create_loader
 
 from storage.base import (
     ObjectExists,
@@ -212,7 +215,9 @@ class S3Store:
 
 
 def _client(endpoint: str | None, region: str | None, access_key: str | None, secret_key: str | None) -> "S3Client":
-    return boto3.session.Session().client(
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _descriptions())
+    return boto3.session.Session(botocore_session=core).client(
         "s3",
         endpoint_url=endpoint,
         region_name=region or ("us-east-1" if endpoint else None),
@@ -230,6 +235,12 @@ def _client(endpoint: str | None, region: str | None, access_key: str | None, se
             response_checksum_validation="when_required",
         ),
     )
+
+
+@cache
+def _descriptions() -> Loader:
+    """What botocore reads about S3, for 80 ms each time; credentials are looked for anew in each session."""
+    return create_loader()
 
 
 def _opened(data: bytes | Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
