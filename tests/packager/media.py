@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,19 +27,21 @@ def tonemapped(peak_nits: int) -> str:
 
 
 def luma(
-    source: Path, stream: int, frame: int, width: int, height: int, *, film: str = "", picture: str = ""
-) -> NDArray[np.uint8]:
-    """What the ffmpeg program shows as the `frame`-th picture of a film, turned as the file asks, at a size, as limited-range luma.
+    source: Path, stream: int, frames: Sequence[int], width: int, height: int, *, film: str = "", picture: str = ""
+) -> list[NDArray[np.uint8]]:
+    """What the ffmpeg program shows as these pictures of a film, turned as the file asks, at a size, as limited-range luma.
 
-    Filters of the `film` see every frame, those of the `picture`, which may be slow, only this one.
+    The film is decoded once, up to the last of them. Filters of the `film` see every frame, those of the `picture`, which may be slow, only these.
     """
-    chain = f"{film}select=eq(n\\,{frame}),{picture}scale={width}:{height}:flags=lanczos:out_range=tv,format=yuv420p"
+    wanted = "+".join(f"eq(n\\,{frame})" for frame in frames)
+    chain = f"{film}select={wanted},{picture}scale={width}:{height}:flags=lanczos:out_range=tv,format=yuv420p"
     command = [
         get_ffmpeg_exe(), "-v", "error", "-i", str(source), "-map", f"0:{stream}", "-vf", chain, "-fps_mode", "passthrough",
-        "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-",
+        "-frames:v", str(len(frames)), "-f", "rawvideo", "-pix_fmt", "yuv420p", "-",
     ]  # fmt: skip
     raw = subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
-    return np.frombuffer(raw, np.uint8)[: width * height].reshape(height, width)
+    size = width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
+    return [np.frombuffer(raw, np.uint8, width * height, size * n).reshape(height, width) for n in range(len(frames))]
 
 
 def heard(source: Path, stream: int, channels: int) -> NDArray[np.float32]:

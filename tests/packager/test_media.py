@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from packager import pipeline
 from packager.attempt import finished_chunks
 from packager.check import check
-from packager.facts import VideoFacts
+from packager.facts import SourceFacts, VideoFacts
 from packager.loudness import sentence
 from packager.pipeline import Options
 from packager.plan import Plan
@@ -85,6 +85,11 @@ def made(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     yield Made(films.PLAIN, FOLDER / name, store, package, store.root / PREFIX)
 
 
+@pytest.fixture(scope="module")
+def facts(made: Made) -> SourceFacts:
+    return pipeline.probe(made.source)
+
+
 def test_a_film_obeys_the_rules(name: str, made: Made) -> None:
     broken = [finding for finding in check(str(made.folder)).findings if finding.severity == "must"]
     assert not broken, broken
@@ -116,21 +121,20 @@ def test_a_film_has_a_poster_if_it_has_anything_to_see(name: str, made: Made) ->
     assert (made.folder / "poster.jpg").exists() == (made.package.poster is not None)
 
 
-def test_pictures_at_three_places_are_the_sources(name: str, made: Made) -> None:
-    facts, plan = pipeline.probe(made.source).video, Plan.from_json((made.folder / "plan.json").read_bytes()).video
-    if not facts or not plan:
+def test_pictures_at_three_places_are_the_sources(name: str, made: Made, facts: SourceFacts) -> None:
+    video, plan = facts.video, Plan.from_json((made.folder / "plan.json").read_bytes()).video
+    if not video or not plan:
         assert TABLE[name].shape is None
         return
-    seen = made.shown(made.kind("video")[0])
+    seen, right = made.shown(made.kind("video")[0]), TABLE[name]
     height, width = seen[0].luma.shape
-    for frame in sorted(
-        {len(facts.pts) * tenth // 10 // 2 * 2 for tenth in (1, 5, 9)}
-    ):  # small rungs may show even ones only
-        at = _seconds(facts, frame) - float(plan.origin)
+    # Small rungs may show even ones only.
+    frames = sorted({len(video.pts) * tenth // 10 // 2 * 2 for tenth in (1, 5, 9)})
+    pictures = luma(made.source, video.index, frames, width, height, film=right.film, picture=right.picture)
+    for frame, theirs in zip(frames, pictures, strict=True):
+        at = _seconds(video, frame) - float(plan.origin)
         ours = [shown for shown in seen if shown.time <= at + 0.004][-1]
-        right = TABLE[name]
-        theirs = luma(made.source, facts.index, frame, width, height, film=right.film, picture=right.picture)
-        assert ssim(ours.luma, theirs) >= TABLE[name].like, f"frame {frame}: {ssim(ours.luma, theirs):.3f}"
+        assert ssim(ours.luma, theirs) >= right.like, f"frame {frame}: {ssim(ours.luma, theirs):.3f}"
 
 
 def _seconds(facts: VideoFacts, frame: int) -> float:
@@ -144,9 +148,10 @@ def test_sound_covers_the_film_and_is_not_clipped(name: str, made: Made) -> None
         assert np.isfinite(wave).all() and np.abs(wave).max() < 1.4
 
 
-def test_sound_is_as_loud_as_the_sources_but_for_the_gain_that_the_report_tells(name: str, made: Made) -> None:
+def test_sound_is_as_loud_as_the_sources_but_for_the_gain_that_the_report_tells(
+    name: str, made: Made, facts: SourceFacts
+) -> None:
     """Surround is mixed down, which changes how its channels add up; mono and stereo may not change otherwise."""
-    facts = pipeline.probe(made.source)
     indexes = finished_chunks(made.store, PREFIX)
     for track, rendition in zip(facts.audio, made.kind("audio")[::2], strict=True):
         (told,) = [i.loudness for (of, _), i in indexes.items() if of == rendition.name and i.loudness]
