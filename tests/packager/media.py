@@ -33,15 +33,17 @@ def luma(
 
     The film is decoded once, up to the last of them. Filters of the `film` see every frame, those of the `picture`, which may be slow, only these.
     """
-    wanted = "+".join(f"eq(n\\,{frame})" for frame in frames)
+    once = sorted(set(frames))
+    wanted = "+".join(f"eq(n\\,{frame})" for frame in once)
     chain = f"{film}select={wanted},{picture}scale={width}:{height}:flags=lanczos:out_range=tv,format=yuv420p"
     command = [
         get_ffmpeg_exe(), "-v", "error", "-i", str(source), "-map", f"0:{stream}", "-vf", chain, "-fps_mode", "passthrough",
-        "-frames:v", str(len(frames)), "-f", "rawvideo", "-pix_fmt", "yuv420p", "-",
+        "-frames:v", str(len(once)), "-f", "rawvideo", "-pix_fmt", "yuv420p", "-",
     ]  # fmt: skip
     raw = subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
     size = width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
-    return [np.frombuffer(raw, np.uint8, width * height, size * n).reshape(height, width) for n in range(len(frames))]
+    at = {frame: size * place for place, frame in enumerate(once)}
+    return [np.frombuffer(raw, np.uint8, width * height, at[frame]).reshape(height, width) for frame in frames]
 
 
 def heard(source: Path, stream: int, channels: int) -> NDArray[np.float32]:
