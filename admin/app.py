@@ -59,6 +59,8 @@ def create(services: Services) -> list[BaseRoute]:
         Route("/admin/account", page(account.show)),
         Route("/admin/account/verification", action(account.verify), methods=["POST"]),
         Route("/admin/account/address", action(account.change_address), methods=["POST"]),
+        Route("/admin/account/sessions/end", action(account.end_others), methods=["POST"]),
+        Route("/admin/account/sessions/{id}/end", action(account.end_session), methods=["POST"]),
         Route("/admin/account/second-factor", page(second_factor.show, enrolling=True)),
         Route("/admin/account/second-factor", action(second_factor.begin, enrolling=True), methods=["POST"]),
         Route("/admin/account/second-factor/confirm", action(second_factor.confirm, enrolling=True), methods=["POST"]),

@@ -1,4 +1,4 @@
-"""One's own account: what it says, proving its address, giving it another one."""
+"""One's own account: what it says, where it is signed in, proving its address, giving it another one."""
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -7,7 +7,7 @@ from starlette.responses import Response
 from admin.views.guard import see, text
 from admin.views.rendering import faults_of, render
 from streamer import db, http
-from streamer.accounts import logins, second_factor, throttle, users
+from streamer.accounts import devices, login_sessions, logins, second_factor, throttle, users
 from streamer.accounts.logins import Principal
 from streamer.errors import Forbidden, Invalid, Problem, RateLimited
 from streamer.membership import addresses
@@ -15,6 +15,8 @@ from streamer.membership import addresses
 HERE = "/admin/account"
 DONE = {
     "verification": "A letter is on its way. Its link confirms the address.",
+    "session": "That device is signed out.",
+    "sessions": "All other devices are signed out.",
     "address": "If that address can be written to, a letter is on its way there. Its link makes the change.",
 }
 
@@ -47,8 +49,22 @@ def change_address(request: Request, who: Principal, form: FormData) -> Response
     return see(f"{HERE}?done=address")
 
 
+def end_session(request: Request, who: Principal, form: FormData) -> Response:
+    """Signs out in one place."""
+    login_sessions.end_one(http.services(request), who.user_id, request.path_params["id"])
+    return see(f"{HERE}?done=session")
+
+
+def end_others(request: Request, who: Principal, form: FormData) -> Response:
+    """Signs out everywhere else."""
+    login_sessions.end_all(http.services(request), who.user_id, but=who.session_id)
+    return see(f"{HERE}?done=sessions")
+
+
 def _page(request: Request, who: Principal, *, refusal: Problem | None = None, email: str = "") -> Response:
-    with db.reading(http.services(request)) as s:
+    services = http.services(request)
+    with db.reading(services) as s:
+        sessions = login_sessions.live(s, services.config.accounts, who.user_id)
         person = users.get(s, who.user_id)
         has_second_factor = second_factor.is_on(s, who.user_id)
     faults = faults_of(refusal)
@@ -64,5 +80,6 @@ def _page(request: Request, who: Principal, *, refusal: Problem | None = None, e
         done="" if refusal else DONE.get(request.query_params.get("done", ""), ""),
         person=person,
         has_second_factor=has_second_factor,
+        sessions=[(row, devices.name(row.user_agent), row.id == who.session_id) for row in sessions],
         form={"email": email},
     )

@@ -8,18 +8,20 @@ import hashlib
 import json
 import secrets
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from redis.exceptions import RedisError
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
 from streamer.accounts.tables import LoginSession
-from streamer.errors import Unavailable
+from streamer.config import Accounts
+from streamer.errors import NotFound, Unavailable
 from streamer.services import Services
 
 _TOUCH_S = 60
@@ -74,17 +76,29 @@ def end(services: Services, secret: str) -> None:
     forget(services, [digest])
 
 
-def end_all(services: Services, user_id: str) -> None:
-    """Sign a user out everywhere."""
-    forget(services, db.retrying(services, lambda s: revoke_all(s, user_id)))
+def live(s: Session, settings: Accounts, user_id: str) -> Sequence[LoginSession]:
+    """Where a user is signed in, the session used last first. The time of use is right to a minute."""
+    query = select(LoginSession).where(LoginSession.user_id == user_id, *_live(settings))
+    return s.scalars(query.order_by(LoginSession.last_seen_at.desc(), LoginSession.id)).all()
 
 
-def revoke_all(s: Session, user_id: str) -> list[str]:
+def end_one(services: Services, user_id: str, session_id: str) -> None:
+    """Sign a user out in one place; NotFound when it is none of theirs."""
+    chosen = LoginSession.user_id == user_id, LoginSession.id == (session_id if ids.is_id(session_id) else "")
+    ended = db.retrying(services, lambda s: _revoke(s, *chosen))
+    if not ended:
+        raise NotFound("There is no such session.")
+    forget(services, ended)
+
+
+def end_all(services: Services, user_id: str, *, but: str | None = None) -> None:
+    """Sign a user out everywhere, `but` in the session with this id."""
+    forget(services, db.retrying(services, lambda s: revoke_all(s, user_id, but=but)))
+
+
+def revoke_all(s: Session, user_id: str, *, but: str | None = None) -> list[str]:
     """The same inside the caller's transaction; what it answers is to be forgotten by Redis after the commit (`forget`)."""
-    live = LoginSession.user_id == user_id, LoginSession.revoked_at.is_(None)
-    digests = list(s.scalars(select(LoginSession.secret_sha256).where(*live)))
-    s.execute(update(LoginSession).where(*live).values(revoked_at=db.now()))
-    return digests
+    return _revoke(s, LoginSession.user_id == user_id, LoginSession.id != (but or ""))
 
 
 def forget(services: Services, digests: list[str]) -> None:
@@ -96,16 +110,26 @@ def forget(services: Services, digests: list[str]) -> None:
         raise Unavailable("Signing out is not complete yet; try again in a moment.") from error
 
 
+def _revoke(s: Session, *which: ColumnElement[bool]) -> list[str]:
+    live = *which, LoginSession.revoked_at.is_(None)
+    digests = list(s.scalars(select(LoginSession.secret_sha256).where(*live)))
+    s.execute(update(LoginSession).where(*live).values(revoked_at=db.now()))
+    return digests
+
+
+def _live(settings: Accounts) -> tuple[ColumnElement[bool], ...]:
+    now = db.now()
+    return (
+        LoginSession.revoked_at.is_(None),
+        LoginSession.expires_at > now,
+        LoginSession.last_seen_at > now - timedelta(seconds=settings.session_idle_s),
+    )
+
+
 def _touch(services: Services, digest: str, *, remember: bool) -> Known | None:
     """Ask the row, and note in it and in Redis that the session is in use."""
     now = db.now()
-    idle_since = now - timedelta(seconds=services.config.accounts.session_idle_s)
-    live = (
-        LoginSession.secret_sha256 == digest,
-        LoginSession.revoked_at.is_(None),
-        LoginSession.expires_at > now,
-        LoginSession.last_seen_at > idle_since,
-    )
+    live = LoginSession.secret_sha256 == digest, *_live(services.config.accounts)
     with db.reading(services) as s:
         row = s.scalar(select(LoginSession).where(*live))
     if row is None:

@@ -109,3 +109,15 @@ def test_what_is_wrong_stands_at_its_field_and_the_rest_is_kept(visitor: Visitor
     expect(page.get_by_label("Email")).to_have_accessible_description("This is not an e-mail address.")
     expect(page.get_by_label("Name")).to_have_value("Nora")
     expect(page.get_by_label("Password")).to_have_value("")
+
+
+def test_somebody_signs_out_on_another_device(editor: Visitor, house: House, browser: Browser) -> None:
+    with visit(house, browser, user_agent="Mozilla/5.0 (Windows NT 10.0) Gecko/20100101 Firefox/133.0") as other:
+        other.sign_in().wait_for_url("**/admin")
+        page = editor.go("/admin/account")
+        row = page.get_by_role("listitem").filter(has_text="Firefox on Windows").first
+        expect(page.get_by_role("listitem").filter(has_text="This device")).to_have_count(1)
+        row.get_by_role("button", name="Sign out Firefox on Windows").click()
+        expect(page.get_by_role("status").filter(has_text="That device is signed out.")).to_be_visible()
+        assert "/admin/sign-in" in other.go("/admin").url
+        other.check()
