@@ -53,7 +53,7 @@ class Server:
         self._at = urlsplit(url.rstrip("/"))
         if self._at.scheme not in ("http", "https") or not self._at.hostname or self._at.query:
             raise Invalid(f"{url!r} is not the address of a server, such as https://films.example.org.")
-        self.url, self._key = self._at.geturl(), key
+        self.url, self._key = self._at.geturl(), key.strip()
 
     def ask(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: Any = None, wait_s: float = 0
@@ -63,7 +63,7 @@ class Server:
         try:
             with closing(self._connection()) as connection:
                 answer = _answered(connection, method, f"{self._at.path}/api/v1{path}", sent, body, wait_s)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: half a JSON document
             raise Lost(f"{self.url} does not answer: {error or type(error).__name__}") from error
         return _judged(answer, self.url)
 
