@@ -41,8 +41,8 @@ I_FRAME = 1
 X264 = "keyint=infinite:min-keyint=1000000:scenecut=0:open-gop=0"
 # Our own settings (docs/performance.md has the figures). Eight frames of look-ahead with macroblock-tree rate control are what superfast lacks most: without
 # them it needs 22 % more bytes than veryfast for the same VMAF, with them 4 %. Every second frame a B frame, unasked, takes a fifth less of the
-# encoder's time than up to three after a search; half a step of CRF makes up for the bytes.
-PRESET, TUNED, CRF_OFFSET = "superfast", "rc-lookahead=8:mbtree=1:bframes=1:b-adapt=0", 0.5
+# encoder's time than up to three after a search; a quarter of a step of CRF makes up for the bytes.
+PRESET, TUNED, CRF_OFFSET = "superfast", "rc-lookahead=8:mbtree=1:bframes=1:b-adapt=0", 0.25
 Timed = tuple[Fraction, av.VideoFrame]
 
 
