@@ -42,6 +42,8 @@ def meaning(error: ClientError, key: str) -> StorageError:
         return ObjectExists(key)
     if code in _FULL:
         return StorageFull(f"no room in the store for {key}")
+    if code == "RequestTimeTooSkewed":
+        return StorageDown(f"{key}: S3 refuses because this machine's clock is wrong; have it set (NTP)")
     if code in _PASSING or _status(error) >= 500 or _status(error) == 429:
         return StorageDown(f"{key}: {error}")
     return StorageError(f"{key}: {error}")

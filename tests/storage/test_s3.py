@@ -100,6 +100,12 @@ def test_a_conditional_put_that_meets_another_under_way_tries_again(store: Objec
     assert store.read("index.json") == b"mine"
 
 
+def test_a_wrong_clock_is_named_and_passes(store: ObjectStore, proxy: FaultyProxy) -> None:
+    proxy.inject(Fault(of("PUT"), times=1, status=403, code="RequestTimeTooSkewed"))
+    with pytest.raises(StorageDown, match="clock is wrong"):
+        store.put("index.json", b"mine", type="application/json")
+
+
 def test_a_read_that_breaks_off_goes_on_where_it_broke(store: ObjectStore, proxy: FaultyProxy) -> None:
     data = bytes(range(256)) * 10_000
     store.put("film.mp4", data, type="video/mp4")
