@@ -4,7 +4,9 @@ import secrets
 from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session
 
+from streamer.accounts.tables import User
 from streamer.command import ConfigFile, DataDir, opened
 
 user = typer.Typer(no_args_is_help=True, help="Accounts.")
@@ -17,21 +19,29 @@ def create(
     role: Annotated[str, typer.Option(help="Such as admin, editor, member or viewer, or one made here.")],
     name: Annotated[str | None, typer.Option(help="Shown to others.  [default: the e-mail address]")] = None,
     password: Annotated[str | None, typer.Option(help="Made and printed when not given.")] = None,
+    password_hash: Annotated[
+        str | None, typer.Option(help="Instead of a password: its hash by another system (bcrypt, sha1$salt$hex, md5$salt$hex).")
+    ] = None,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
     """Make an account."""
     from streamer import db
-    from streamer.accounts import users
+    from streamer.accounts import legacy_hashes, users
 
+    if password_hash is not None and not legacy_hashes.is_one(password_hash):
+        raise ValueError("--password-hash is none that can be read: see docs/people.md for which.")
     given = password or secrets.token_urlsafe(12)
     with opened(config, data) as services:
         rules = services.config.accounts
-        made = db.retrying(
-            services, lambda s: users.create(s, rules, email=email, name=name or email, role=role, password=given)
-        )
+
+        def make(s: Session) -> User:
+            made = users.create(s, rules, email=email, name=name or email, role=role, password=given)
+            return users.set_password(made, password_hash) if password_hash else made
+
+        made = db.retrying(services, make)
     typer.echo(f"{made.id}  {made.email}  {made.role}")
-    if password is None:
+    if password is None and password_hash is None:
         typer.echo(f"password: {given}")
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -158,6 +158,8 @@ def sign_in(request: Request, email: str, password: str) -> SignedIn:
     if not passwords.verify(services.config.accounts, user.password_hash if user else None, password) or user is None:
         raise Unauthenticated("The e-mail address or the password is wrong.", code="wrong_credentials")
     throttle.forgive(services, email, address)
+    if passwords.is_outdated(services.config.accounts, user.password_hash):
+        _renew_hash(services, user, password)
     if asks_more:
         raise SecondFactorNeeded(challenges.make(services.secrets, user))
     return _start(request, user)
@@ -176,6 +178,14 @@ def answer(request: Request, challenge: str, code: str) -> SignedIn:
     db.retrying(services, lambda s: second_factor.check(s, services.secrets, user.id, code))
     throttle.forgive_codes(services, user.id)
     return _start(request, user)
+
+
+def _renew_hash(services: Services, user: User, password: str) -> None:
+    """At the only moment when the password is known. Nothing happens if it was changed in this very moment."""
+    renewed = passwords.renew(services.config.accounts, password)
+    same = User.id == user.id, User.password_hash == user.password_hash
+    db.retrying(services, lambda s: s.execute(update(User).where(*same).values(password_hash=renewed)))
+    user.password_hash = renewed
 
 
 def _start(request: Request, user: User) -> SignedIn:

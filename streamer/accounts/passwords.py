@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from streamer.accounts import legacy_hashes
 from streamer.config import Accounts
 from streamer.errors import Invalid, Unavailable
 
@@ -40,10 +41,26 @@ def verify(config: Accounts, stored: str | None, password: str) -> bool:
         if stored is None or len(password) > _MAX_CHARS:
             _hasher(config).hash("nobody")
             return False
+        if legacy_hashes.is_one(stored):
+            right = legacy_hashes.verify(stored, password)
+            if not right:
+                _hasher(config).hash("nobody")
+            return right
         try:
             return _hasher(config).verify(stored, password)
         except (VerificationError, InvalidHashError):
             return False
+
+
+def is_outdated(config: Accounts, stored: str) -> bool:
+    """Whether a hash that was just verified should be replaced by a new one of the same password."""
+    return legacy_hashes.is_one(stored) or _hasher(config).check_needs_rehash(stored)
+
+
+def renew(config: Accounts, password: str) -> str:
+    """The hash of a password that was right, however short people were allowed to choose it once."""
+    with _turn():
+        return _hasher(config).hash(password)
 
 
 @contextmanager
