@@ -20,7 +20,8 @@ def create(
     name: Annotated[str | None, typer.Option(help="Shown to others.  [default: the e-mail address]")] = None,
     password: Annotated[str | None, typer.Option(help="Made and printed when not given.")] = None,
     password_hash: Annotated[
-        str | None, typer.Option(help="Instead of a password: its hash by another system (bcrypt, sha1$salt$hex, md5$salt$hex).")
+        str | None,
+        typer.Option(help="Instead of a password: its hash by another system (bcrypt, sha1$salt$hex, md5$salt$hex)."),
     ] = None,
     config: ConfigFile = None,
     data: DataDir = None,

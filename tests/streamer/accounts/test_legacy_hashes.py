@@ -13,7 +13,14 @@ PASSWORD = "pässword of before"
 MD5 = "md5$s4lt$" + hashlib.md5(f"s4lt{PASSWORD}".encode()).hexdigest()
 SHA1 = "sha1$s4lt$" + hashlib.sha1(f"s4lt{PASSWORD}".encode()).hexdigest()
 BCRYPT = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-ALL = [MD5, SHA1, SHA1.upper().replace("SHA1$S4LT", "sha1$s4lt"), BCRYPT, f"bcrypt${BCRYPT}", BCRYPT.replace("$2b$", "$2y$")]
+ALL = [
+    MD5,
+    SHA1,
+    SHA1.upper().replace("SHA1$S4LT", "sha1$s4lt"),
+    BCRYPT,
+    f"bcrypt${BCRYPT}",
+    BCRYPT.replace("$2b$", "$2y$"),
+]
 
 
 @pytest.mark.parametrize("stored", ALL)
@@ -30,7 +37,16 @@ def test_a_hash_from_the_outside_is_verified() -> None:
 
 @pytest.mark.parametrize(
     "stored",
-    ["", "md5$$" + "0" * 32, "md5$s$" + "0" * 40, "sha1$s$" + "0" * 32, "sha256$s$" + "0" * 64, "plain$x", "$2b$99$" + "a" * 53, "$argon2id$v=19$m=64,t=1,p=1$x$y"],
+    [
+        "",
+        "md5$$" + "0" * 32,
+        "md5$s$" + "0" * 40,
+        "sha1$s$" + "0" * 32,
+        "sha256$s$" + "0" * 64,
+        "plain$x",
+        "$2b$99$" + "a" * 53,
+        "$argon2id$v=19$m=64,t=1,p=1$x$y",
+    ],
 )
 def test_nothing_else_is_ever_right(stored: str) -> None:
     assert not legacy_hashes.verify(stored, PASSWORD)
