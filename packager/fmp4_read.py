@@ -220,16 +220,16 @@ def _trun(trun: Box, default: tuple[int, int, int]) -> tuple[list[Sequence[int]]
     if count > _MAX_SAMPLES or trun.body + at + count * layout.size > trun.end:
         raise Mp4Error(f"the trun at byte {trun.start} is too short for {count} samples")
     start = trun.body + at
-    rows = layout.iter_unpack(trun.data[start : start + count * layout.size]) if layout.size else iter([()] * count)
-    samples: list[Sequence[int]] = [_filled(row, present, default) for row in rows]
+    given = zip(*layout.iter_unpack(trun.data[start : start + count * layout.size]), strict=True) if layout.size else ()
+    samples = _filled(iter(given), present, (*default, 0), count)
     if first is not None and samples:
         samples[0] = (*samples[0][:2], first, samples[0][3])
     return samples, data_offset
 
 
-def _filled(row: Sequence[int], present: list[bool], default: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    given = iter(row)
-    duration, size, flags, offset = (
-        next(given) if there else value for there, value in zip(present, (*default, 0), strict=True)
-    )
-    return duration, size, flags, offset
+def _filled(
+    given: Iterator[tuple[int, ...]], present: list[bool], default: tuple[int, ...], count: int
+) -> list[Sequence[int]]:
+    """Samples of the columns that are given, and of the defaults of the others."""
+    columns = ((next(given, ()) if there else (value,) * count) for there, value in zip(present, default, strict=True))
+    return list(zip(*columns, strict=True))
