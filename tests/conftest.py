@@ -7,6 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from tests.servers import (
+    broom,
     chromium,
     ffmpeg,
     mariadb,
@@ -24,6 +25,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 __all__ = [
+    "broom",
     "chromium",
     "ffmpeg",
     "mariadb",

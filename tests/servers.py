@@ -41,11 +41,17 @@ def valkey() -> Iterator[str]:
         yield valkey_url(folder)
 
 
-@pytest.fixture
-def redis_url(valkey: str) -> str:
-    """The same Valkey, emptied before the test."""
+@pytest.fixture(scope="session")
+def broom(valkey: str) -> Iterator[redis.Redis]:
+    """What empties that Valkey before each test that asks for it."""
     with redis.Redis.from_url(valkey) as client:
-        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_url(valkey: str, broom: redis.Redis) -> str:
+    """The same Valkey, emptied before the test."""
+    broom.flushall()
     return valkey
 
 

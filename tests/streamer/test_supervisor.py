@@ -4,6 +4,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,8 +20,10 @@ import redis
 
 from streamer.config import Config
 from tests.servers import die_with_parent
-from tests.streamer.stack import wait_for
+from tests.streamer.stack import migrated_sqlite, wait_for
 from tests.web import NO_TLS
+
+__all__ = ["migrated_sqlite"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("valkey", "web", "worker", "scheduler")
@@ -75,14 +78,18 @@ class Up:
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    with starting(tmp_path / "data") as running:
+def up(tmp_path: Path, migrated_sqlite: Path) -> Iterator[Up]:
+    """One to be ended, on a database that is there."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    shutil.copyfile(migrated_sqlite, data / "streamer.db")
+    with starting(data) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """One for the tests after which it still runs."""
+    """One for the tests after which it still runs, on a new folder."""
     with starting(tmp_path_factory.mktemp("lasting") / "data") as running:
         yield running
 
@@ -109,11 +116,12 @@ def family(data: Path) -> set[int]:
     return found
 
 
-def test_all_parts_start_and_the_address_is_told_when_it_is_ready(up: Up) -> None:
-    assert up.healthy()
-    assert all(len(up.started(part)) == 1 for part in PARTS)
-    assert up.data.stat().st_mode & 0o077 == 0
-    assert (up.data / "secrets.json").stat().st_mode & 0o077 == 0
+def test_all_parts_start_and_the_address_is_told_when_it_is_ready(lasting: Up) -> None:
+    """The first of its tests: none of its parts has been killed yet."""
+    assert lasting.healthy()
+    assert all(len(lasting.started(part)) == 1 for part in PARTS)
+    assert lasting.data.stat().st_mode & 0o077 == 0
+    assert (lasting.data / "secrets.json").stat().st_mode & 0o077 == 0
 
 
 def test_each_part_comes_back_when_it_is_killed(lasting: Up) -> None:
