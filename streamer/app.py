@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from admin import app as admin_app
 from streamer import ui
 from streamer.accounts import api as accounts_api
-from streamer.accounts import devices_api, roles_api, second_factor_api
+from streamer.accounts import audit_api, devices_api, roles_api, second_factor_api
 from streamer.catalog import api as catalog_api
 from streamer.config import Config
 from streamer.delivery import api as delivery_api
@@ -90,6 +90,7 @@ def _routes(services: Services) -> list[BaseRoute]:
         *roles_api.routes,
         *second_factor_api.routes,
         *devices_api.routes,
+        *audit_api.routes,
         *jobs_api.routes,
         *workers_api.routes,
         *membership_api.routes,

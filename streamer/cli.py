@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from storage import StorageError
 from streamer import log
-from streamer.accounts.cli import apikey, user
+from streamer.accounts.cli import apikey, audit, user
 from streamer.command import ConfigFile, DataDir, opened, settings_of
 from streamer.config import API_KEY, ConfigError
 from streamer.errors import Problem
@@ -30,6 +30,7 @@ user.command("invite")(membership.invite)
 app.add_typer(user, name="user")
 app.add_typer(workers, name="workers")
 app.add_typer(apikey, name="apikey")
+app.add_typer(audit, name="audit")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
 User = Annotated[

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
-from streamer.accounts import rolebook
+from streamer.accounts import audit, rolebook
 from streamer.accounts.roles import Permission, understood
 from streamer.accounts.tables import ApiKey, User
 from streamer.errors import Invalid, NotFound
@@ -38,6 +38,7 @@ def issue(s: Session, user: User, *, name: str, scopes: Iterable[str] = (EVERYTH
     )
     s.add(key)
     s.flush()
+    audit.record(s, "api_key.create", key.id, after={"user_id": user.id, "name": key.name, "scopes": key.scopes})
     return key, secret
 
 
@@ -74,7 +75,9 @@ def revoke(s: Session, key_id: str, *, owner_id: str | None) -> None:
     key = s.get(ApiKey, key_id) if ids.is_id(key_id) else None
     if key is None or (owner_id is not None and key.user_id != owner_id):
         raise NotFound(f"There is no API key {key_id[:40]}.")
-    key.revoked_at = key.revoked_at or db.now()
+    if key.revoked_at is None:
+        key.revoked_at = db.now()
+        audit.record(s, "api_key.revoke", key.id, before={"user_id": key.user_id, "name": key.name})
 
 
 def _digest(secret: str) -> str:

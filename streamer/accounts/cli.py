@@ -1,4 +1,4 @@
-"""`streamer user …` and `streamer apikey …`."""
+"""`streamer user …`, `streamer apikey …` and `streamer audit …`."""
 
 import secrets
 from typing import Annotated
@@ -11,6 +11,7 @@ from streamer.command import ConfigFile, DataDir, opened
 
 user = typer.Typer(no_args_is_help=True, help="Accounts.")
 apikey = typer.Typer(no_args_is_help=True, help="API keys.")
+audit = typer.Typer(no_args_is_help=True, help="The audit log.")
 
 
 @user.command("create")
@@ -38,7 +39,7 @@ def create(
 
         def make(s: Session) -> User:
             made = users.create(s, rules, email=email, name=name or email, role=role, password=given)
-            return users.set_password(made, password_hash) if password_hash else made
+            return users.set_password(s, made, password_hash) if password_hash else made
 
         made = db.retrying(services, make)
     typer.echo(f"{made.id}  {made.email}  {made.role}")
@@ -75,7 +76,7 @@ def set_password(
     made = secrets.token_urlsafe(12)
     with opened(config, data) as services:
         hashed = passwords.hash_password(services.config.accounts, made)
-        changed = db.retrying(services, lambda s: users.set_password(users.find(s, who), hashed))
+        changed = db.retrying(services, lambda s: users.set_password(s, users.find(s, who), hashed))
         login_sessions.end_all(services, changed.id)
     typer.echo(f"{changed.email}  password: {made}")
 
@@ -113,3 +114,29 @@ def create_key(
     with opened(config, data) as services:
         _, secret = db.retrying(services, lambda s: apikeys.issue(s, users.find(s, user), name=name, scopes=scopes))
     typer.echo(secret)
+
+
+@audit.command("verify")
+def verify(config: ConfigFile = None, data: DataDir = None) -> None:
+    """Check that no entry was altered, taken out or put in. Prints the last hash: keep it elsewhere, it stays in the chain. Exit code 1 when it is broken."""
+    from streamer.accounts import audit
+
+    with opened(config, data) as services:
+        try:
+            count, last = audit.verify(services)
+        except audit.Broken as broken:
+            typer.echo(f"The audit log is broken. {broken}", err=True)
+            raise typer.Exit(1) from broken
+    typer.echo(f"{count} entries, nothing altered. The last hash: {last}")
+
+
+@audit.command("export")
+def export(config: ConfigFile = None, data: DataDir = None) -> None:
+    """Print all entries as JSON Lines, oldest first."""
+    import json
+
+    from streamer.accounts import audit
+
+    with opened(config, data) as services:
+        for entry in audit.walk(services):
+            typer.echo(json.dumps(audit.document(entry), ensure_ascii=False))

@@ -27,7 +27,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from streamer import db, ids
-from streamer.accounts import apikeys, challenges, login_sessions, passwords, rolebook, second_factor, throttle
+from streamer.accounts import apikeys, audit, challenges, login_sessions, passwords, rolebook, second_factor, throttle
+from streamer.accounts.audit import Actor
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import User
 from streamer.errors import Forbidden, Problem, Unauthenticated
@@ -91,6 +92,7 @@ def principal(request: Request) -> Principal | None:
         request.state.refusal = request.state.enrolling = None
         request.state.principal = _identify(request)
     found: Principal | None = request.state.principal
+    _say_who_acts(request, found or request.state.enrolling)
     return found
 
 
@@ -200,6 +202,7 @@ def _start(request: Request, user: User) -> SignedIn:
 
 def refuse_foreign(request: Request) -> None:
     """For what needs no session, such as signing in: Forbidden when another site made the browser ask."""
+    audit.acting(Actor("link", address=client_address(request)))
     if not _same_origin(request, strict=False):
         raise _foreign()
 
@@ -237,6 +240,13 @@ def cookie_name(request: Request) -> str:
 def client_address(request: Request) -> str:
     """The client's address, as the configured proxies tell it (see streamer.middleware)."""
     return request.client.host if request.client else "unknown"
+
+
+def _say_who_acts(request: Request, found: Principal | None) -> None:
+    """To the audit log, at each asking: threads and the event loop have contexts of their own."""
+    if found is not None:
+        way = "key" if found.key_id else "session"
+        audit.acting(Actor(way, found.user_id, found.key_id, client_address(request)))
 
 
 def _identify(request: Request) -> Principal | None:

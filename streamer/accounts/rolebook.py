@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from streamer import db
+from streamer.accounts import audit
 from streamer.accounts.roles import PERMISSIONS, Permission, Role, understood
 from streamer.accounts.tables import CustomRole, User
 from streamer.errors import Conflict, Forbidden, Invalid, NotFound
@@ -85,6 +86,7 @@ def create(s: Session, name: str, wanted: Iterable[str], held: Held) -> CustomRo
         s.flush()
     except IntegrityError:
         raise Conflict(f"There is a role {name} already.", code="role_taken") from None
+    audit.record(s, "role.create", name, after={"permissions": role.permissions})
     return role
 
 
@@ -93,7 +95,8 @@ def change(s: Session, name: str, wanted: Iterable[str], held: Held) -> CustomRo
     role = _changeable(s, name, held)
     granted = _wanted(wanted)
     _refuse_excess(granted, held, "A role can't be given what you may not do yourself")
-    role.permissions, role.changed_at = sorted(granted), db.now()
+    before, role.permissions, role.changed_at = role.permissions, sorted(granted), db.now()
+    audit.record(s, "role.change", name, before={"permissions": before}, after={"permissions": role.permissions})
     return role
 
 
@@ -107,6 +110,7 @@ def delete(s: Session, name: str, held: Held) -> None:
             code="role_in_use",
         )
     s.delete(role)
+    audit.record(s, "role.delete", name, before={"permissions": role.permissions})
 
 
 def _changeable(s: Session, name: str, held: Held) -> CustomRole:

@@ -29,6 +29,7 @@ class Permission(StrEnum):
     USERS_WRITE = "any:users:write"
     ROLES_READ = "site:roles:read"
     ROLES_WRITE = "site:roles:write"
+    AUDIT_READ = "site:audit:read"
 
     @classmethod
     def _missing_(cls, value: object) -> "Permission | None":
@@ -52,6 +53,7 @@ MEANING: dict[Permission, str] = {
     Permission.USERS_WRITE: "Add people, change their role, shut them out",
     Permission.ROLES_READ: "See what each role may do",
     Permission.ROLES_WRITE: "Make and change roles",
+    Permission.AUDIT_READ: "Read who changed what",
 }
 """What pages say beside each permission."""
 

@@ -14,7 +14,7 @@ from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids, sealing
-from streamer.accounts import totp
+from streamer.accounts import audit, totp
 from streamer.accounts.tables import RecoveryCode, SecondFactor, User
 from streamer.config import Accounts
 from streamer.errors import Conflict, Forbidden, NotFound
@@ -68,6 +68,7 @@ def confirm(s: Session, keys: Secrets, user_id: str, given: str) -> list[str]:
         raise Conflict("A second factor is on already.", code="second_factor_on")
     _use_code(s, keys, factor, _plain(given))
     factor.confirmed_at = db.now()
+    audit.record(s, "second_factor.on", user_id)
     return renew_codes(s, user_id)
 
 
@@ -92,6 +93,7 @@ def renew_codes(s: Session, user_id: str) -> list[str]:
     """New recovery codes; the older ones are worth nothing any more."""
     s.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
     made = [base64.b32encode(secrets.token_bytes(_CODE_BYTES)).decode().lower() for _ in range(_CODES)]
+    audit.record(s, "second_factor.renew", user_id)
     s.add_all(RecoveryCode(id=ids.new("rec"), user_id=user_id, code_sha256=_digest(user_id, one)) for one in made)
     return ["-".join(one[at : at + 4] for at in range(0, len(one), 4)) for one in made]
 
@@ -106,6 +108,7 @@ def turn_off(s: Session, user_id: str) -> None:
     """Signing in takes the password alone again. Off already is fine."""
     s.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
     s.execute(delete(SecondFactor).where(SecondFactor.user_id == user_id))
+    audit.record(s, "second_factor.off", user_id)
 
 
 def _locked(s: Session, user_id: str) -> SecondFactor:

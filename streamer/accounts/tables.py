@@ -1,6 +1,7 @@
 """Rows of accounts. Secrets are never stored: passwords as argon2id, API keys and login cookies as SHA-256 of 256 random bits."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -91,3 +92,39 @@ class LoginSession(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     user_agent: Mapped[str] = mapped_column(String(300))
     address: Mapped[str] = mapped_column(exact(64, ascii_only=True))
+
+
+class AuditEntry(Base):
+    """Who changed what. Rows are only ever added; `hash` covers the row and the hash of the one before."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (
+        Index("ix_audit_entries_user_id_sequence", "user_id", "sequence"),
+        Index("ix_audit_entries_subject_id_sequence", "subject_id", "sequence"),
+        Index("ix_audit_entries_action_sequence", "action", "sequence"),
+        Index("ix_audit_entries_at", "at"),
+    )
+
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    id: Mapped[str] = mapped_column(Id, unique=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    way: Mapped[str] = mapped_column(Code)
+    user_id: Mapped[str | None] = mapped_column(Id)
+    key_id: Mapped[str | None] = mapped_column(Id)
+    address: Mapped[str | None] = mapped_column(exact(64, ascii_only=True))
+    request_id: Mapped[str | None] = mapped_column(Code)
+    action: Mapped[str] = mapped_column(exact(64, ascii_only=True))
+    subject_id: Mapped[str] = mapped_column(Id)
+    before: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    after: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    hash: Mapped[str] = mapped_column(_SHA256)
+
+
+class AuditHead(Base):
+    """The one row whose lock puts writers in line: the last entry's number and hash."""
+
+    __tablename__ = "audit_heads"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(_SHA256)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
-from streamer.accounts import passwords, rolebook
+from streamer.accounts import audit, passwords, rolebook
 from streamer.accounts.rolebook import Held
 from streamer.accounts.roles import Role
 from streamer.accounts.tables import User
@@ -48,6 +48,7 @@ def add(s: Session, *, email: str, name: str, role: str, password_hash: str, ver
         s.flush()
     except IntegrityError:
         raise Conflict(f"There is an account for {email} already.", code="email_taken") from None
+    audit.record(s, "user.create", user.id, after={"email": email, "name": name, "role": role}, by=user.id)
     return user
 
 
@@ -92,7 +93,15 @@ def set_disabled(s: Session, user_id: str, disabled: bool, held: Held = None) ->
     user = changeable(s, user_id, held)
     if disabled:
         _refuse_last_admin(s, user)
+    before = user.disabled_at is not None
     user.disabled_at = (user.disabled_at or db.now()) if disabled else None
+    audit.record(
+        s,
+        "user.disable" if disabled else "user.enable",
+        user.id,
+        before={"disabled": before},
+        after={"disabled": disabled},
+    )
     return user
 
 
@@ -102,13 +111,15 @@ def set_role(s: Session, user_id: str, role: str, held: Held = None) -> User:
     rolebook.check_gift(s, role, held)
     if role != Role.ADMIN:
         _refuse_last_admin(s, user)
-    user.role = role
+    before, user.role = user.role, role
+    audit.record(s, "user.role", user.id, before={"role": before}, after={"role": role})
     return user
 
 
-def set_password(user: User, password_hash: str) -> User:
+def set_password(s: Session, user: User, password_hash: str) -> User:
     """Another password. Whoever calls this ends the sessions of the account."""
     user.password_hash = password_hash
+    audit.record(s, "user.password", user.id, by=user.id)
     return user
 
 

@@ -4,7 +4,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from streamer import db
-from streamer.accounts import users
+from streamer.accounts import audit, users
 from streamer.accounts.tables import User
 from streamer.errors import Conflict
 from streamer.jobs import queues
@@ -38,6 +38,7 @@ def verify(s: Session, secret: str) -> User:
     if user.email != data["email"]:
         raise LinkInvalid
     user.email_verified_at = user.email_verified_at or db.now()
+    audit.record(s, "user.verify", user.id, after={"email": user.email}, by=user.id)
     return user
 
 
@@ -50,6 +51,7 @@ def change(s: Session, secret: str) -> tuple[User, Job]:
         s.flush()
     except IntegrityError:
         raise Conflict(f"There is an account for {data['email']} already.", code="email_taken") from None
+    audit.record(s, "user.address", user.id, before={"email": old}, after={"email": user.email}, by=user.id)
     tickets.void(s, user.id, (Purpose.CHANGE_ADDRESS, Purpose.RESET, Purpose.VERIFY))
     job = outgoing.post(s, Kind.ADDRESS_CHANGED, old, subject_id=user.id, name=user.name, new=user.email)
     return user, job

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
-from streamer.accounts import passwords, rolebook, users
+from streamer.accounts import audit, passwords, rolebook, users
 from streamer.accounts.rolebook import Held
 from streamer.accounts.tables import User
 from streamer.errors import Conflict, Forbidden, Invalid, NotFound
@@ -53,7 +53,9 @@ def revoke(s: Session, invitation_id: str) -> None:
         raise NotFound(f"There is no invitation {invitation_id[:40]}.")
     if row.accepted_at is not None:
         raise Conflict("It was accepted. Shut the account out instead.", code="invitation_accepted")
-    row.revoked_at = row.revoked_at or db.now()
+    if row.revoked_at is None:
+        row.revoked_at = db.now()
+        audit.record(s, "invitation.revoke", row.id, before={"email": row.email, "role": row.role})
 
 
 def look(s: Session, secret: str) -> Invitation:
@@ -80,6 +82,7 @@ def accept(services: Services, secret: str, *, name: str, password: str) -> User
         _check_role(s, row)
         user = users.add(s, email=row.email, name=called, role=row.role, password_hash=hashed, verified=True)
         row.accepted_at, row.user_id = db.now(), user.id
+        audit.record(s, "invitation.accept", row.id, after={"user_id": user.id}, by=user.id)
         return user
 
     return db.retrying(services, write)
@@ -101,6 +104,7 @@ def _made(s: Session, services: Services, email: str, role: str, by: str | None,
     )
     s.add(row)
     s.flush()
+    audit.record(s, "invitation.create", row.id, after={"email": email, "role": role})
     return row
 
 

@@ -40,7 +40,7 @@ def reset(services: Services, secret: str, password: str) -> User:
         user = _owner(s, ticket.subject_id)
         if user.email != data["email"]:
             raise LinkInvalid
-        users.set_password(user, hashed)
+        users.set_password(s, user, hashed)
         user.email_verified_at = user.email_verified_at or db.now()
         tickets.void(s, user.id, _CLOSED_WITH_IT)
         ended = login_sessions.revoke_all(s, user.id)

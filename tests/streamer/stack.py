@@ -74,8 +74,11 @@ def _empty(url: str) -> None:
     with _connected(url) as connection, connection.cursor() as cursor:
         cursor.execute(filled)
         deletes = [f"DELETE FROM {table}" for (table,) in cursor.fetchall()]
-        heads = "INSERT INTO event_heads (id, sequence) VALUES (1, 0)"  # as the migration does
-        cursor.execute("; ".join(["SET foreign_key_checks = 0", *deletes, heads, "COMMIT"]))
+        heads = (  # as the migrations do
+            "INSERT INTO event_heads (id, sequence) VALUES (1, 0)",
+            "INSERT INTO audit_heads (id, sequence, hash) VALUES (1, 0, REPEAT('0', 64))",
+        )
+        cursor.execute("; ".join(["SET foreign_key_checks = 0", *deletes, *heads, "COMMIT"]))
         while cursor.nextset():
             pass  # a statement that failed raises here
 

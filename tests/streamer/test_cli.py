@@ -1,5 +1,6 @@
 """The command as an operator types it, each time a process of its own."""
 
+import json
 import os
 import re
 import subprocess
@@ -65,11 +66,16 @@ def test_roles_passwords_second_factors_and_invitations_of_people(tmp_path: Path
     closed = streamer("user", "invite", "new@example.org", "--role", "member", data=tmp_path)
     wanted = {"STREAMER_ACCOUNTS__SIGN_UP": "invitation"}
     invited = streamer("user", "invite", "new@example.org", "--role", "member", data=tmp_path, **wanted)
+    checked = streamer("audit", "verify", data=tmp_path).stdout
+    lines = streamer("audit", "export", data=tmp_path).stdout.splitlines()
     with db.reading(services) as s:
         eve = s.scalars(select(User).where(User.email == "eve@example.org")).one()
     assert eve.role == "moderator" and told.startswith("eve@example.org is moderator now.")
     assert passwords.verify(services.config.accounts, eve.password_hash, told.split("password: ")[1].strip())
     assert forgotten.returncode == 0 and "new@example.org  member  until" in invited.stdout
+    last = json.loads(lines[-1])
+    assert (last["action"], last["way"], last["user_id"]) == ("invitation.create", "command_line", None)
+    assert checked.startswith(f"{len(lines)} entries, nothing altered.") and last["hash"] in checked
     assert closed.returncode == 1 and closed.stderr.startswith("streamer: Nobody is invited here")
     close_services(services)
 
