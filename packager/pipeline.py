@@ -32,7 +32,7 @@ from packager.publish import Package, publish
 from packager.sandbox import LIMITS, Limits
 from packager.stages import Published, Stages
 from packager.steps import Crew, Maker, Step
-from storage.base import ObjectExists, ObjectStore
+from storage.base import ObjectExists, ObjectMissing, ObjectStore
 
 PROBE_LIMITS = sandbox.Limits(memory_bytes=2 << 30, cpu_s=1800)
 DEFAULTS = Options()
@@ -114,10 +114,11 @@ def encode(
         try:
             return _carried_out(source, store, prefix, plan, facts, orders)
         except EncodeFailed as error:
-            if error.code != NOT_PASSABLE:
+            place = prefix(plan.version) if callable(prefix) else prefix
+            if error.code != NOT_PASSABLE or _is_published(store, place):  # what plays is never taken away
                 raise
     # A packet deep in the source broke what its index and key frames promised: the picture is encoded after all.
-    _discard(store, prefix(plan.version) if callable(prefix) else prefix)
+    _discard(store, place)
     plan = planning.make(facts, digest, replace(options, passthrough=False))
     return _carried_out(source, store, prefix, plan, facts, orders)
 
@@ -139,6 +140,14 @@ def _carried_out(
     orders.published(Published("final", plan.version, place, seconds, seconds, *size, run.poster))
     orders.report(Progress("packaging", 100.0, 0.0, playable=True))
     return package
+
+
+def _is_published(store: ObjectStore, place: str) -> bool:
+    try:
+        store.head(f"{place}/master.m3u8")
+    except ObjectMissing:
+        return False
+    return True
 
 
 def _discard(store: ObjectStore, place: str) -> None:

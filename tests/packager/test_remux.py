@@ -14,7 +14,7 @@ import av
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from packager import h264, sandbox
+from packager import h264, pipeline, sandbox
 from packager import plan as planning
 from packager.errors import EncodeFailed
 from packager.fmp4 import read_init, read_segment
@@ -26,6 +26,7 @@ from packager.plan import Plan
 from packager.probe import probe
 from packager.publish import RenditionFacts
 from storage.base import ObjectStore
+from storage.local import LocalStore
 from tests.packager import films
 from tests.packager.encoding import (
     PREFIX,
@@ -232,6 +233,19 @@ def test_a_damaged_packet_is_found_when_it_passes_by(planned: tuple[Path, Plan],
     with pytest.raises(EncodeFailed) as caught:
         remux(spoiled, plan, 1)
     assert caught.value.code == NOT_PASSABLE and "damaged" in caught.value.detail
+
+
+def test_a_source_that_was_spoiled_takes_nothing_from_a_film_that_plays(tmp_path: Path) -> None:
+    source, store = films.make(tmp_path / "film.mp4", LONG), LocalStore(tmp_path / "store")
+    made = pipeline.encode(source, store, "out", options=PASSED, source_sha256="0" * 64)
+    before = {info.key for info in store.list("out/")}
+    rung = next(rendition for rendition in made.renditions if rendition.kind == "video")
+    store.delete(f"out/{rung.name}/0001.json")  # so that a repair passes by the packet
+    spoiled = _spoiled(tmp_path / "spoiled.mp4", source, 200, b"\0\0", b"\xff\xff")
+    with pytest.raises(EncodeFailed) as caught:
+        pipeline.encode(spoiled, store, "out", options=PASSED, source_sha256="0" * 64)
+    assert caught.value.code == NOT_PASSABLE
+    assert before - {info.key for info in store.list("out/")} == {f"out/{rung.name}/0001.json"}
 
 
 def test_a_missing_frame_is_found_when_it_passes_by(planned: tuple[Path, Plan], tmp_path: Path) -> None:
