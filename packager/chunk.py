@@ -33,7 +33,7 @@ from packager.workload import CORES_PER_CHILD
 QUEUE_FRAMES = 3
 CORES = min(len(os.sched_getaffinity(0)), CORES_PER_CHILD)
 BUSY = 1.5  # threads for each core: frames wait for the rows they refer to, and the largest rung holds up all others
-THREAD_PIXELS = 300_000
+THREAD_PIXELS = 300_000  # of a picture for each encoder thread, and what makes it a large one
 PROGRESS_S = 0.2
 I_FRAME = 1
 # The plan alone places I frames, all of them IDR, identically in every rung. At a scene cut between them x264 codes blocks as intra anyway:
@@ -42,7 +42,8 @@ X264 = "keyint=infinite:min-keyint=1000000:scenecut=0:open-gop=0"
 # Our own settings (docs/performance.md has the figures). Eight frames of look-ahead with macroblock-tree rate control are what superfast lacks most: without
 # them it needs 22 % more bytes than veryfast for the same VMAF, with them 4 %. Every second frame a B frame, unasked, takes a fifth less of the
 # encoder's time than up to three after a search; a quarter of a step of CRF makes up for the bytes.
-PRESET, TUNED, CRF_OFFSET = "superfast", "rc-lookahead=8:mbtree=1:bframes=1:b-adapt=0", 0.25
+PRESET, TUNED, CRF_OFFSET = "superfast", "mbtree=1:bframes=1:b-adapt=0", 0.25
+LOOK_AHEAD, SMALL_LOOK_AHEAD = 8, 10  # frames; those of small pictures cost no memory to speak of
 Timed = tuple[Fraction, av.VideoFrame]
 
 
@@ -307,5 +308,9 @@ def options(rung: Rung) -> dict[str, str]:
         "bufsize": f"{rung.bufsize_kbps}k",
         "a53cc": "0",  # closed captions are a rendition of their own, and the playlists say that the picture has none
         "forced-idr": "1",  # our I frames are IDR frames: a segment must start with one
-        "x264-params": X264 if rung.preset else f"{X264}:{TUNED}",
+        "x264-params": X264 if rung.preset else f"{X264}:{TUNED}:rc-lookahead={_look_ahead(rung)}",
     }
+
+
+def _look_ahead(rung: Rung) -> int:
+    return LOOK_AHEAD if rung.width * rung.height > THREAD_PIXELS else SMALL_LOOK_AHEAD

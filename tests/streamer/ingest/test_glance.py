@@ -33,7 +33,7 @@ def test_a_plain_upload_is_looked_at_too(site: Site) -> None:
         yield PDF
         upload = site.as_("editor", name="watcher").get("/uploads").json()["data"]
         assert upload == [], "others see nothing of it"
-        seen.append(wait_for(lambda: site.as_("editor").get("/uploads").json()["data"][0]["warning"]))
+        seen.append(wait_for(lambda: _warning(site)))
         yield b"the end"
 
     answer = site.as_("editor").post("/uploads", params={"filename": "film.mp4"}, content=body())
@@ -49,3 +49,9 @@ def test_what_could_be_a_film_gets_no_warning_and_parts_are_not_looked_at(site: 
     tus.patch(part, 0, PDF)
     assert glance.verdict(site.services.uploads.path(strange.rpartition("/")[2]), 6_000_000) is None
     assert (tus.upload(strange)["warning"], tus.upload(part)["warning"]) == (None, None)
+
+
+def _warning(site: Site) -> Any:
+    """Of the editor's only upload, once it is there and was looked at."""
+    found = site.as_("editor").get("/uploads").json()["data"]
+    return found and found[0]["warning"]

@@ -43,7 +43,8 @@ class TestBytes:
         assert tus.upload(path)["sha256"] == SHA256
 
         path = tus.new(None, Upload_Defer_Length="1")
-        tus.patch(path, 0, FILM)
+        first = tus.patch(path, 0, FILM)
+        assert first.status_code == 204, first.text
         assert tus.patch(path, len(FILM), b"", Upload_Length=str(len(FILM))).status_code == 204
         assert tus.upload(path)["sha256"] == SHA256
 
