@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 from tests.storage.proxy import Fault, FaultyProxy
@@ -51,5 +52,5 @@ class UnreliableStorage(FaultyProxy):
         return _fault(status=status, code=code, forward=way == "loses answers")
 
 
-def _fault(**what: object) -> Fault:
-    return Fault(lambda method, path: True, 1, **what)  # type: ignore[arg-type]
+_fault = partial(Fault, lambda method, path: True, 1)
+"""For the request in hand."""

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from admin.views.guard import see, text
-from admin.views.rendering import faults_of, render
+from admin.views.rendering import outcome, render
 from streamer import db, http
 from streamer.accounts import devices, login_sessions, logins, second_factor, throttle, users
 from streamer.accounts.logins import Principal
@@ -67,17 +67,13 @@ def _page(request: Request, who: Principal, *, refusal: Problem | None = None, e
         sessions = login_sessions.live(s, services.config.accounts, who.user_id)
         person = users.get(s, who.user_id)
         has_second_factor = second_factor.is_on(s, who.user_id)
-    faults = faults_of(refusal)
     return render(
         request,
         who,
         "account/page.html",
         section="account",
         heading="Your account",
-        status=refusal.status if refusal else 200,
-        problem=(refusal.detail or refusal.title) if refusal and not faults else "",
-        faults=faults,
-        done="" if refusal else DONE.get(request.query_params.get("done", ""), ""),
+        **outcome(request, refusal, DONE),
         person=person,
         has_second_factor=has_second_factor,
         sessions=[(row, devices.name(row.user_agent), row.id == who.session_id) for row in sessions],

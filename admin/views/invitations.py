@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from admin.views.guard import see, text
-from admin.views.rendering import faults_of, render
+from admin.views.rendering import outcome, render
 from streamer import db, http
 from streamer.accounts import logins, rolebook, users
 from streamer.accounts.logins import Principal
@@ -52,17 +52,13 @@ def _page(
         rows = invitations.pending(s)
         names = users.names(s, (row.invited_by for row in rows if row.invited_by))
         roles = rolebook.choices(s, who.permissions)
-    faults = faults_of(refusal)
     return render(
         request,
         who,
         "invitations/list.html",
         section="people",
         heading="Invitations",
-        status=refusal.status if refusal else 200,
-        problem=(refusal.detail or refusal.title) if refusal and not faults else "",
-        faults=faults,
-        done="" if refusal else DONE.get(request.query_params.get("done", ""), ""),
+        **outcome(request, refusal, DONE),
         rows=rows,
         names=names,
         roles=roles,

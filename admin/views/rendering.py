@@ -1,5 +1,6 @@
 """Renders the admin's templates with what every page of a signed-in person shows: their name, their tabs, their CSRF token."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,17 @@ def render_gate(
 def faults_of(refusal: Problem | None) -> dict[str, str]:
     """What is wrong with which field, as a sentence for people."""
     return {fault["pointer"]: f"This {fault['detail']}." for fault in refusal.errors} if refusal else {}
+
+
+def outcome(request: Request, refusal: Problem | None, done: Mapping[str, str]) -> dict[str, Any]:
+    """What a page with forms says of the last one that was sent: what is wrong, by field or in one sentence, or else what `?done=` names."""
+    faults = faults_of(refusal)
+    return {
+        "status": refusal.status if refusal else 200,
+        "problem": (refusal.detail or refusal.title) if refusal and not faults else "",
+        "faults": faults,
+        "done": "" if refusal else done.get(request.query_params.get("done", ""), ""),
+    }
 
 
 def _viewer(who: Principal) -> Viewer:
