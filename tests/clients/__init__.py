@@ -30,7 +30,8 @@ def send(page: Page, client: str, film: Path, site: str, key: str) -> str:
     """Have the `client` (a page of this folder, without .html) upload a file to the server at `site`; the upload's URL."""
     modules = installed()
     page.route("**/clients/**", lambda route: _answer(route, modules))
-    page.goto(f"{site}/clients/{client}.html")
+    page.goto(f"{site}/clients/{client}.html", wait_until="networkidle")
+    page.unroute_all()  # Chromium copies the bodies of requests that somebody intercepts, and dies of a gigabyte
     page.set_input_files("input", film)
     headers = {"Authorization": f"Bearer {key}"}
     answer: Any = page.evaluate(f"send({json.dumps(headers)}, {RETRIES})")
