@@ -33,11 +33,14 @@ def mounted(folder: Path) -> Iterator[Path]:
 
 
 def full(product: Product, chance: random.Random) -> None:
-    """Not a byte more than what is there fits for a while."""
-    _resize(product.data.parent, max(shutil.disk_usage(product.data).used, 1 << 20))
+    """Hardly a byte more than what is there fits for a while."""
+    disk = product.data.parent
+    while not _resized(disk, shutil.disk_usage(disk).used + (1 << 20)):
+        pass  # it grew in between, and no disk is made smaller than what it holds
     time.sleep(chance.uniform(*FULL_S))
-    _resize(product.data.parent, ROOM)
+    if not _resized(disk, ROOM):
+        raise OSError(f"{disk} can't be made large again")
 
 
-def _resize(folder: Path, size: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
+def _resized(folder: Path, size: int) -> bool:
+    return subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], capture_output=True).returncode == 0
