@@ -58,6 +58,7 @@ def create(services: Services) -> list[BaseRoute]:
         Route("/admin/invitations/{id}/revoke", action(invitations.revoke), methods=["POST"]),
         Route("/admin/account", page(account.show)),
         Route("/admin/account/verification", action(account.verify), methods=["POST"]),
+        Route("/admin/account/password", action(account.change_password), methods=["POST"]),
         Route("/admin/account/address", action(account.change_address), methods=["POST"]),
         Route("/admin/account/sessions/end", action(account.end_others), methods=["POST"]),
         Route("/admin/account/sessions/{id}/end", action(account.end_session), methods=["POST"]),

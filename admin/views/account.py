@@ -1,4 +1,4 @@
-"""One's own account: what it says, where it is signed in, proving its address, giving it another one."""
+"""One's own account: what it says, where it is signed in, another password, proving its address, giving it another one."""
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -10,11 +10,12 @@ from streamer import db, http
 from streamer.accounts import devices, login_sessions, logins, second_factor, throttle, users
 from streamer.accounts.logins import Principal
 from streamer.errors import Forbidden, Invalid, Problem, RateLimited
-from streamer.membership import addresses
+from streamer.membership import addresses, own_password
 
 HERE = "/admin/account"
 DONE = {
     "verification": "A letter is on its way. Its link confirms the address.",
+    "password": "Your password is changed, and all other devices are signed out.",
     "session": "That device is signed out.",
     "sessions": "All other devices are signed out.",
     "address": "If that address can be written to, a letter is on its way there. Its link makes the change.",
@@ -35,6 +36,19 @@ def verify(request: Request, who: Principal, form: FormData) -> Response:
         return _page(request, who, refusal=refusal)
     addresses.ask_to_verify(services, who.user_id)
     return see(f"{HERE}?done=verification")
+
+
+def change_password(request: Request, who: Principal, form: FormData) -> Response:
+    """Another password, for whoever knows the old one, and a new session here."""
+    old, new = text(form, "password"), text(form, "new_password")
+    try:
+        logins.check_password(request, who, old)
+        user = own_password.change(http.services(request), who.user_id, old, new)
+    except (Invalid, Forbidden, RateLimited) as refusal:
+        return _page(request, who, refusal=refusal)
+    response = see(f"{HERE}?done=password")
+    logins.set_cookie(request, response, logins.renew(request, user))
+    return response
 
 
 def change_address(request: Request, who: Principal, form: FormData) -> Response:
@@ -78,4 +92,5 @@ def _page(request: Request, who: Principal, *, refusal: Problem | None = None, e
         has_second_factor=has_second_factor,
         sessions=[(row, devices.name(row.user_agent), row.id == who.session_id) for row in sessions],
         form={"email": email},
+        password_min=services.config.accounts.password_min_chars,
     )

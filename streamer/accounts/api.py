@@ -48,9 +48,9 @@ def create_session(request: Request) -> Response:
     return session_response(request, logins.sign_in(request, body.email, body.password))
 
 
-def session_response(request: Request, signed_in: SignedIn) -> Response:
+def session_response(request: Request, signed_in: SignedIn, status: int = 201) -> Response:
     """The cookie of a new session, and what goes with it."""
-    response = JSONResponse({"user": user_document(signed_in.user), "csrf_token": signed_in.csrf_token}, 201)
+    response = JSONResponse({"user": user_document(signed_in.user), "csrf_token": signed_in.csrf_token}, status)
     logins.set_cookie(request, response, signed_in)
     return response
 

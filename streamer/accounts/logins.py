@@ -182,6 +182,11 @@ def answer(request: Request, challenge: str, code: str) -> SignedIn:
     return _start(request, user)
 
 
+def renew(request: Request, user: User) -> SignedIn:
+    """A new session in place of the one that asks, which ends: after what makes an old cookie worth less than before."""
+    return _start(request, user)
+
+
 def _renew_hash(services: Services, user: User, password: str) -> None:
     """At the only moment when the password is known. Nothing happens if it was changed in this very moment."""
     renewed = passwords.renew(services.config.accounts, password)

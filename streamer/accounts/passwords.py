@@ -19,14 +19,14 @@ _at_once = threading.BoundedSemaphore(4)
 _in_line = threading.BoundedSemaphore(12)
 
 
-def hash_password(config: Accounts, password: str) -> str:
-    """The encoded hash, or Invalid for a password that is too short or absurdly long."""
+def hash_password(config: Accounts, password: str, *, field: str = "password") -> str:
+    """The encoded hash, or Invalid for a password that is too short or absurdly long; `field` is what the request calls it."""
     if not config.password_min_chars <= len(password) <= _MAX_CHARS:
         raise Invalid(
             f"A password has at least {config.password_min_chars} characters.",
             errors=[
                 {
-                    "pointer": "/password",
+                    "pointer": f"/{field}",
                     "detail": f"has {len(password)} characters; {config.password_min_chars} to {_MAX_CHARS} are allowed",
                 }
             ],

@@ -13,9 +13,9 @@ from starlette.routing import Route
 
 from streamer import db, http
 from streamer.accounts import logins, throttle
-from streamer.accounts.api import user_document
+from streamer.accounts.api import session_response, user_document
 from streamer.accounts.roles import Permission
-from streamer.membership import addresses, confirmations, invitations, recovery, signups
+from streamer.membership import addresses, confirmations, invitations, own_password, recovery, signups
 from streamer.membership.tables import Invitation
 
 
@@ -51,6 +51,11 @@ class Forgotten(_Body):
 class NewPassword(_Body):
     token: str
     password: str
+
+
+class OwnPassword(_Body):
+    password: str
+    new_password: str
 
 
 class NewAddress(_Body):
@@ -116,6 +121,14 @@ def reset_password(request: Request) -> Response:
     return Response(status_code=204)
 
 
+def change_password(request: Request) -> Response:
+    """For whoever knows the old one. All sessions end; the answer opens a new one here."""
+    who, body = logins.in_person(request), http.read(request, OwnPassword)
+    logins.check_password(request, who, body.password)
+    user = own_password.change(http.services(request), who.user_id, body.password, body.new_password)
+    return session_response(request, logins.renew(request, user), 200)
+
+
 def verify_address(request: Request) -> Response:
     who = logins.in_person(request)
     count_letter(request, who.email)
@@ -162,6 +175,7 @@ routes = [
     Route("/confirmations", confirm, methods=["POST"]),
     Route("/password-resets", forgotten, methods=["POST"]),
     Route("/password-resets/confirm", reset_password, methods=["POST"]),
+    Route("/me/password", change_password, methods=["POST"]),
     Route("/me/verification", verify_address, methods=["POST"]),
     Route("/me/address", change_address, methods=["POST"]),
 ]

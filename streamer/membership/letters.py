@@ -88,7 +88,7 @@ def password_changed(name: str, forgotten: str) -> Letter:
     """To an account's address, afterwards."""
     return _letter(
         "Your password was changed",
-        f"Hello {name},\n\nthe password of your account at Streamer was changed, and all devices were signed out.\n\n"
+        f"Hello {name},\n\nthe password of your account at Streamer was changed. All devices that were signed in before are signed out.\n\n"
         f"If it was not you, set a new one now: {forgotten}",
     )
 

@@ -1,22 +1,16 @@
 """A forgotten password: a letter to the account's address, a link, a new password. All login sessions end with it."""
 
-from contextlib import suppress
-
 from sqlalchemy.orm import Session
 
 from streamer import db
-from streamer.accounts import login_sessions, passwords, users
+from streamer.accounts import passwords, users
 from streamer.accounts.tables import User
-from streamer.errors import Unavailable
 from streamer.jobs import queues
 from streamer.jobs.tables import Job
-from streamer.membership import outgoing, tickets
+from streamer.membership import outgoing, own_password, tickets
 from streamer.membership.outgoing import Kind
 from streamer.membership.tickets import LinkInvalid, Purpose
 from streamer.services import Services
-
-_CLOSED_WITH_IT = (Purpose.RESET, Purpose.CHANGE_ADDRESS)
-"""What somebody who had the old password may have asked for."""
 
 
 def ask(services: Services, email: str) -> None:
@@ -40,16 +34,11 @@ def reset(services: Services, secret: str, password: str) -> User:
         user = _owner(s, ticket.subject_id)
         if user.email != data["email"]:
             raise LinkInvalid
-        users.set_password(s, user, hashed)
         user.email_verified_at = user.email_verified_at or db.now()
-        tickets.void(s, user.id, _CLOSED_WITH_IT)
-        ended = login_sessions.revoke_all(s, user.id)
-        return user, ended, outgoing.post(s, Kind.PASSWORD_CHANGED, user.email, subject_id=user.id, name=user.name)
+        return user, *own_password.put(s, user, hashed)
 
-    user, ended, job = db.retrying(services, write)
-    queues.dispatch(services, [job])
-    with suppress(Unavailable):  # a Redis that is away answers for no session; the rows say that they ended
-        login_sessions.forget(services, ended)
+    user, ended, letter = db.retrying(services, write)
+    own_password.finish(services, ended, letter)
     return user
 
 
