@@ -3,7 +3,7 @@
 Pages are Jinja templates over the design system; what moves on them talks to `/api/v1`. Forms post here with a CSRF token.
 """
 
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from admin.views import (
     account,
@@ -22,7 +22,7 @@ from admin.views.guard import action, page, visitor
 from streamer.services import Services
 
 
-def create(services: Services) -> list[BaseRoute]:
+def create(services: Services) -> list[Route]:
     """The routes. `services` is found at `request.app.state.services` when a request comes."""
     return [
         Route("/admin/sign-in", logins.show),

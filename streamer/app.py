@@ -23,7 +23,9 @@ from starlette.types import Receive, Scope, Send
 from admin import app as admin_app
 from streamer import ui
 from streamer.accounts import api as accounts_api
-from streamer.accounts import audit_api, devices_api, roles_api, second_factor_api
+from streamer.accounts import audit_api, devices_api, limits, roles_api, second_factor_api
+from streamer.accounts.budgets import Budgets
+from streamer.accounts.limits import Kind, Limited
 from streamer.catalog import api as catalog_api
 from streamer.config import Config
 from streamer.delivery import api as delivery_api
@@ -99,21 +101,22 @@ def _routes(services: Services) -> list[BaseRoute]:
         *delivery_api.routes,
         *webhooks_api.routes,
     ]
+    pages = [*films.routes, *admin_app.create(services)]
+    budgets = Budgets(services.kv)
     return [
         *health.routes,
         Mount("/static", BuiltFiles()),
-        Mount("/api/v1", routes=[_body_first(route, services.config) for route in api]),
-        *films.routes,
-        *admin_app.create(services),
+        Mount("/api/v1", routes=[_guarded(route, budgets, services.config, Kind.READING) for route in api]),
+        *(_guarded(route, budgets, services.config, Kind.PAGES) for route in pages),
     ]
 
 
-def _body_first(route: Route, config: Config) -> Route:
-    """A route that runs in a thread gets the thread when its body is there. The rooms' own routes stay as they are."""
-    if iscoroutinefunction(route.endpoint):
-        return route
+def _guarded(route: Route, budgets: Budgets, config: Config, reading: Kind) -> Route:
+    """A route whose requests are counted and which, if it runs in a thread, gets that when the body is there. The rooms' own routes stay as they are."""
     route = copy(route)
-    route.app = BodyFirst(route.app, config.server.body_timeout_s)
+    if not iscoroutinefunction(route.endpoint):
+        route.app = BodyFirst(route.app, config.server.body_timeout_s)
+    route.app = Limited(route.app, budgets, config.limits, limits.kind_of(route.endpoint), reading)
     return route
 
 

@@ -25,6 +25,7 @@ from pydantic_settings import (
 from streamer.sections import Accounts as Accounts
 from streamer.sections import Fetch as Fetch
 from streamer.sections import Ingest as Ingest
+from streamer.sections import Limits as Limits
 from streamer.sections import Mail as Mail
 from streamer.sections import Section as Section
 
@@ -226,6 +227,7 @@ class Config(BaseSettings):
     packager: Packager = Packager()
     delivery: Delivery = Delivery()
     accounts: Accounts = Accounts()
+    limits: Limits = Limits()
     mail: Mail = Mail()
     events: Events = Events()
     webhooks: Webhooks = Webhooks()

@@ -1,4 +1,4 @@
-"""Tables of the configuration that tell how films and people come in, and what a table is. See `streamer.config` for the rest."""
+"""Tables of the configuration that tell how films and people come in and how often, and what a table is. See `streamer.config` for the rest."""
 
 from typing import Literal
 from urllib.parse import urlsplit
@@ -87,6 +87,27 @@ class Accounts(Section):
     """Letters that one network address may cause, over all e-mail addresses."""
     letters_window_s: int = Field(default=3600, ge=1)
     """Seconds over which letters are counted."""
+
+
+class Limits(Section):
+    window_s: int = Field(default=60, ge=1)
+    """Seconds in which a budget of requests fills up again, evenly."""
+    sign_in: int = Field(default=300, ge=0)
+    """Sign-ins that a network address may try in that time, right or wrong; 0 here and below: no limit."""
+    letters: int = Field(default=120, ge=0)
+    """Requests that have a letter sent, or open the link of one, by account or address."""
+    reading: int = Field(default=6000, ge=0)
+    """Requests to the API that change nothing, by account or address."""
+    changing: int = Field(default=3000, ge=0)
+    """Requests and forms that change something, by account or address."""
+    uploads: int = Field(default=6000, ge=0)
+    """Uploads and parts of them, by account or address."""
+    playback: int = Field(default=1200, ge=0)
+    """Playback sessions opened, by account or address."""
+    heartbeats: int = Field(default=60_000, ge=0)
+    """Heartbeats and ends of playback sessions, by account or address: many viewers may share one."""
+    pages: int = Field(default=6000, ge=0)
+    """Pages, and what they ask for to stay fresh, by account or address."""
 
 
 class Mail(Section):

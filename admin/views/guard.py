@@ -13,7 +13,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from streamer.accounts import logins
+from streamer.accounts import limits, logins
 from streamer.accounts.logins import Principal
 
 SIGN_IN = "/admin/sign-in"
@@ -32,7 +32,7 @@ def page(view: Page, *, enrolling: bool = False) -> Callable[[Request], Response
             return view(request, request.state.enrolling) if enrolling else see(SECOND_FACTOR)
         return view(request, who) if who and who.session_id else _to_sign_in(request)
 
-    return endpoint
+    return limits.same(view, endpoint)
 
 
 def action(view: Action, *, enrolling: bool = False) -> Callable[[Request], Awaitable[Response]]:
@@ -45,7 +45,7 @@ def action(view: Action, *, enrolling: bool = False) -> Callable[[Request], Awai
         form = await logins.form(request)
         return await run_in_threadpool(run, request, form)
 
-    return endpoint
+    return limits.same(view, endpoint)
 
 
 def visitor(view: Form) -> Callable[[Request], Awaitable[Response]]:
@@ -58,7 +58,7 @@ def visitor(view: Form) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         return await run_in_threadpool(run, request, await logins.form(request))
 
-    return endpoint
+    return limits.same(view, endpoint)
 
 
 def text(form: FormData, name: str) -> str:

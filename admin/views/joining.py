@@ -11,7 +11,8 @@ from admin.views import logins as doors
 from admin.views.guard import text
 from admin.views.rendering import render_gate
 from streamer import db, http
-from streamer.accounts import logins, throttle
+from streamer.accounts import limits, logins, throttle
+from streamer.accounts.limits import Kind
 from streamer.errors import Conflict, Invalid, Problem, RateLimited, Unavailable
 from streamer.membership import confirmations, invitations, signups
 from streamer.membership.tables import Invitation
@@ -35,6 +36,7 @@ def show_sign_up(request: Request) -> Response:
     return _sign_up_form(request, {"name": "", "email": ""})
 
 
+@limits.counted(Kind.LETTERS)
 def sign_up(request: Request, form: FormData) -> Response:
     """A letter is on its way, whoever has the address; or the form again, with what is wrong."""
     services = http.services(request)
@@ -53,6 +55,7 @@ def show_invitation(request: Request) -> Response:
     return _invitation_form(request, request.query_params.get("token", ""), "")
 
 
+@limits.counted(Kind.LETTERS)
 def accept(request: Request, form: FormData) -> Response:
     """The account, and in."""
     token, name, password = (text(form, field) for field in ("token", "name", "password"))
@@ -72,6 +75,7 @@ def show_confirmation(request: Request) -> Response:
     return render_gate(request, "confirm.html", heading=heading, text=words.format(email), token=token, yes=yes)
 
 
+@limits.counted(Kind.LETTERS)
 def confirm(request: Request, form: FormData) -> Response:
     """It is done."""
     purpose, user = confirmations.confirm(http.services(request), text(form, "token"))

@@ -7,7 +7,8 @@ from starlette.responses import Response
 from admin.views.guard import SIGN_IN, see, text
 from admin.views.rendering import render_gate
 from streamer import db, http
-from streamer.accounts import logins, users
+from streamer.accounts import limits, logins, users
+from streamer.accounts.limits import Kind
 from streamer.accounts.logins import Principal, SignedIn
 from streamer.errors import Problem, Unauthenticated
 
@@ -24,6 +25,7 @@ def show(request: Request) -> Response:
     return _form(request, following=following)
 
 
+@limits.counted(Kind.SIGN_IN)
 def sign_in(request: Request, form: FormData) -> Response:
     """The form's answer: on to the page they wanted, or the form again with the reason."""
     following = _local(text(form, "next"))
@@ -35,6 +37,7 @@ def sign_in(request: Request, form: FormData) -> Response:
         return _form(request, following=following, email=text(form, "email"), refusal=refusal)
 
 
+@limits.counted(Kind.SIGN_IN)
 def answer(request: Request, form: FormData) -> Response:
     """The code's answer: on to the page they wanted, the form for another code, or back to the password."""
     following, challenge = _local(text(form, "next")), text(form, "challenge")

@@ -8,7 +8,8 @@ from admin.views.guard import see, text
 from admin.views.joining import look_into_mailbox
 from admin.views.rendering import render_gate
 from streamer import db, http
-from streamer.accounts import logins, throttle
+from streamer.accounts import limits, logins, throttle
+from streamer.accounts.limits import Kind
 from streamer.errors import Invalid, Problem, RateLimited, Unavailable
 from streamer.membership import recovery as passwords
 
@@ -18,6 +19,7 @@ def show_forgotten(request: Request) -> Response:
     return _forgotten_form(request, "")
 
 
+@limits.counted(Kind.LETTERS)
 def forgotten(request: Request, form: FormData) -> Response:
     """A letter is on its way if somebody has the address, and the answer is this one in any case."""
     services, email = http.services(request), text(form, "email")
@@ -34,6 +36,7 @@ def show_reset(request: Request) -> Response:
     return _reset_form(request, request.query_params.get("token", ""))
 
 
+@limits.counted(Kind.LETTERS)
 def reset(request: Request, form: FormData) -> Response:
     """It is set; they sign in with it."""
     token = text(form, "token")

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from streamer import db, http
-from streamer.accounts import apikeys, login_sessions, logins, users
+from streamer.accounts import apikeys, limits, login_sessions, logins, users
+from streamer.accounts.limits import Kind
 from streamer.accounts.logins import Principal, SignedIn
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import ApiKey, User
@@ -43,6 +44,7 @@ class NewKey(_Body):
     scopes: list[str] = [apikeys.EVERYTHING]
 
 
+@limits.counted(Kind.SIGN_IN)
 def create_session(request: Request) -> Response:
     body = http.read(request, SignIn)
     return session_response(request, logins.sign_in(request, body.email, body.password))

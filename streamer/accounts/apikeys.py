@@ -1,10 +1,13 @@
 """Bearer keys: `sk_` and 256 random bits, shown once and stored as SHA-256 (a slow hash adds nothing to that much chance)."""
 
 import hashlib
+import json
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 
+from redis.exceptions import RedisError
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -13,12 +16,14 @@ from streamer.accounts import audit, rolebook
 from streamer.accounts.roles import Permission, understood
 from streamer.accounts.tables import ApiKey, User
 from streamer.errors import Invalid, NotFound
+from streamer.services import Services
 
 EVERYTHING = "*"
 """The scope that narrows nothing: the key may do what its owner's role may."""
 
 _PREFIX = "sk_"
 _SEEN_EVERY = timedelta(minutes=1)
+_KNOWN_S = 150  # longer than a key in use goes unnoted, and so short that a revoked one is soon a stranger
 
 
 def issue(s: Session, user: User, *, name: str, scopes: Iterable[str] = (EVERYTHING,)) -> tuple[ApiKey, str]:
@@ -68,6 +73,17 @@ def is_stale(key: ApiKey) -> bool:
 def note_use(s: Session, key_id: str) -> None:
     """Remember that the key was used now."""
     s.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=db.now()))
+
+
+def entry(secret: str) -> str:
+    """Redis' key for a secret that was found good lately; whose it is stands there, for counting."""
+    return f"api-key:{_digest(secret)}"
+
+
+def make_known(services: Services, secret: str, user_id: str) -> None:
+    """Tell Redis whose key this is. Nothing depends on it but whose requests are counted."""
+    with suppress(RedisError):
+        services.kv_sync.set(entry(secret), json.dumps({"user_id": user_id}), ex=_KNOWN_S)
 
 
 def revoke(s: Session, key_id: str, *, owner_id: str | None) -> None:

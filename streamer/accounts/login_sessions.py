@@ -60,12 +60,17 @@ def find(services: Services, secret: str) -> Known | None:
     """The live session of this cookie, or None."""
     digest = _digest(secret)
     try:
-        entry = _recall(services, digest)
+        known = _recall(services, digest)
     except RedisError:
         return _touch(services, digest, remember=False)
-    if entry is not None and time.time() < entry["touched_at"] + _TOUCH_S:
-        return Known(entry["id"], entry["user_id"])
+    if known is not None and time.time() < known["touched_at"] + _TOUCH_S:
+        return Known(known["id"], known["user_id"])
     return _touch(services, digest, remember=True)
+
+
+def entry(secret: str) -> str:
+    """Redis' key for the session of this cookie; whose it is stands there."""
+    return _entry(_digest(secret))
 
 
 def end(services: Services, secret: str) -> None:
@@ -105,7 +110,7 @@ def forget(services: Services, digests: list[str]) -> None:
     """Take ended sessions out of Redis; Unavailable when it can't be told, because they would go on answering for a minute."""
     try:
         if digests:
-            services.kv_sync.delete(*(f"login:{digest}" for digest in digests))
+            services.kv_sync.delete(*map(_entry, digests))
     except RedisError as error:
         raise Unavailable("Signing out is not complete yet; try again in a moment.") from error
 
@@ -144,16 +149,20 @@ def _touch(services: Services, digest: str, *, remember: bool) -> Known | None:
 
 
 def _remember(services: Services, row: LoginSession) -> None:
-    entry = {"id": row.id, "user_id": row.user_id, "touched_at": time.time()}
+    facts = {"id": row.id, "user_id": row.user_id, "touched_at": time.time()}
     left = _seconds_left(row.expires_at)
     ttl = min(services.config.accounts.session_idle_s, left)
-    services.kv_sync.set(f"login:{row.secret_sha256}", json.dumps(entry), ex=max(1, ttl))
+    services.kv_sync.set(_entry(row.secret_sha256), json.dumps(facts), ex=max(1, ttl))
 
 
 def _recall(services: Services, digest: str) -> dict[str, Any] | None:
-    text = services.kv_sync.get(f"login:{digest}")
-    entry: dict[str, Any] | None = json.loads(text) if text else None
-    return entry
+    text = services.kv_sync.get(_entry(digest))
+    facts: dict[str, Any] | None = json.loads(text) if text else None
+    return facts
+
+
+def _entry(digest: str) -> str:
+    return f"login:{digest}"
 
 
 def _seconds_left(expires_at: datetime) -> int:

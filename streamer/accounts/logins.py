@@ -273,6 +273,7 @@ def _by_key(services: Services, secret: str) -> Principal:
         granted, narrowed = apikeys.grants(s, key, user.role)
     if apikeys.is_stale(key):
         db.retrying(services, lambda s: apikeys.note_use(s, key.id))
+        apikeys.make_known(services, secret, user.id)
     return Principal(user.id, user.email, user.name, user.role, granted, key_id=key.id, narrowed=narrowed)
 
 

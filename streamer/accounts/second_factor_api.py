@@ -10,8 +10,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from streamer import db, http
-from streamer.accounts import logins, second_factor, throttle, totp, users
+from streamer.accounts import limits, logins, second_factor, throttle, totp, users
 from streamer.accounts.api import session_response
+from streamer.accounts.limits import Kind
 from streamer.accounts.roles import Permission
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class Code(_Body):
     code: str
 
 
+@limits.counted(Kind.SIGN_IN)
 def answer_challenge(request: Request) -> Response:
     """The second half of signing in."""
     body = http.read(request, Answer)

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from streamer import db, http, ids
-from streamer.accounts import logins
+from streamer.accounts import limits, logins
+from streamer.accounts.limits import Kind
 from streamer.accounts.roles import Permission
 from streamer.catalog.tables import Stage
 from streamer.config import Delivery
@@ -39,6 +40,7 @@ class Heartbeat(_Body):
     stage: Stage = Stage.FINAL  # what the player plays; below final it wants to hear of more
 
 
+@limits.counted(Kind.PLAYBACK)
 def create_session(request: Request) -> Response:
     """Anyone may try; the playback id's policy decides. A login cookie without its CSRF proof counts as nobody."""
     services: Services = request.app.state.services
@@ -67,6 +69,7 @@ def create_session(request: Request) -> Response:
     return JSONResponse(document, 201, {"Cache-Control": "no-store"})
 
 
+@limits.counted(Kind.HEARTBEATS)
 async def heartbeat(request: Request) -> Response:
     """A player that is told `alive: false` stops. `manifest_url` is there when the token was renewed or a better stage than the player's can
     be watched; `stage` is null when nothing more of the film will come."""
@@ -109,6 +112,7 @@ def _interval(config: Delivery, stage: Stage | None) -> int:
     return config.growing_heartbeat_s if stage in (Stage.START, Stage.GROW) else config.heartbeat_s
 
 
+@limits.counted(Kind.HEARTBEATS)
 def end_session(request: Request) -> Response:
     sessions.end(request.app.state.services, request.path_params["id"])
     return Response(status_code=204)

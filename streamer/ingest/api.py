@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from storage import StorageError
 from streamer import db, http
-from streamer.accounts import logins
+from streamer.accounts import limits, logins
+from streamer.accounts.limits import Kind
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.catalog import documents as films
@@ -39,6 +40,7 @@ from streamer.problems import of as problem_of
 from streamer.services import Services
 
 
+@limits.counted(Kind.UPLOADS)
 async def create_upload(request: Request) -> Response:
     services = http.services(request)
     try:
@@ -55,6 +57,7 @@ async def create_upload(request: Request) -> Response:
     return await run_in_threadpool(_answer, services, done)
 
 
+@limits.counted(Kind.UPLOADS)
 async def create_version(request: Request) -> Response:
     """Of the file that is the body; of one that is here already, when the body is JSON."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":

@@ -12,8 +12,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from streamer import db, http
-from streamer.accounts import logins, throttle
+from streamer.accounts import limits, logins, throttle
 from streamer.accounts.api import session_response, user_document
+from streamer.accounts.limits import Kind
 from streamer.accounts.roles import Permission
 from streamer.membership import addresses, confirmations, invitations, own_password, recovery, signups
 from streamer.membership.tables import Invitation
@@ -83,6 +84,7 @@ def revoke_invitation(request: Request) -> Response:
     return Response(status_code=204)
 
 
+@limits.counted(Kind.LETTERS)
 def accept_invitation(request: Request) -> Response:
     logins.refuse_foreign(request)
     body = http.read(request, Acceptance)
@@ -90,6 +92,7 @@ def accept_invitation(request: Request) -> Response:
     return JSONResponse(user_document(user), 201)
 
 
+@limits.counted(Kind.LETTERS)
 def sign_up(request: Request) -> Response:
     logins.refuse_foreign(request)
     body, services = http.read(request, SignUp), http.services(request)
@@ -99,6 +102,7 @@ def sign_up(request: Request) -> Response:
     return _on_its_way()
 
 
+@limits.counted(Kind.LETTERS)
 def confirm(request: Request) -> Response:
     logins.refuse_foreign(request)
     body = http.read(request, Confirmation)
@@ -106,6 +110,7 @@ def confirm(request: Request) -> Response:
     return JSONResponse({"confirmed": purpose, "user": user_document(user)})
 
 
+@limits.counted(Kind.LETTERS)
 def forgotten(request: Request) -> Response:
     logins.refuse_foreign(request)
     body, services = http.read(request, Forgotten), http.services(request)
@@ -114,6 +119,7 @@ def forgotten(request: Request) -> Response:
     return _on_its_way()
 
 
+@limits.counted(Kind.LETTERS)
 def reset_password(request: Request) -> Response:
     logins.refuse_foreign(request)
     body = http.read(request, NewPassword)
@@ -129,6 +135,7 @@ def change_password(request: Request) -> Response:
     return session_response(request, logins.renew(request, user), 200)
 
 
+@limits.counted(Kind.LETTERS)
 def verify_address(request: Request) -> Response:
     who = logins.in_person(request)
     count_letter(request, who.email)
@@ -136,6 +143,7 @@ def verify_address(request: Request) -> Response:
     return _on_its_way()
 
 
+@limits.counted(Kind.LETTERS)
 def change_address(request: Request) -> Response:
     who = logins.in_person(request)
     body = http.read(request, NewAddress)

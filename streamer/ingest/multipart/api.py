@@ -18,7 +18,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from streamer import db, http
-from streamer.accounts import logins
+from streamer.accounts import limits, logins
+from streamer.accounts.limits import Kind
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.catalog.tables import Policy
@@ -48,6 +49,7 @@ class Wish(_Body):
     numbers: list[int]
 
 
+@limits.counted(Kind.UPLOADS)
 def create_upload(request: Request) -> Response:
     services, who = _who(request)
     body = http.read(request, NewUpload)
@@ -62,6 +64,7 @@ def create_upload(request: Request) -> Response:
     return JSONResponse({"upload": _document(services, made), **_shape(made)}, 201, headers)
 
 
+@limits.counted(Kind.UPLOADS)
 def sign_parts(request: Request) -> Response:
     services, found = _found(request)
     signed = transfers.sign(services, found, http.read(request, Wish).numbers)
@@ -75,6 +78,7 @@ def list_parts(request: Request) -> Response:
     return JSONResponse({"data": data, **_shape(found)}, headers=_PRIVATE)
 
 
+@limits.counted(Kind.UPLOADS)
 async def complete_upload(request: Request) -> Response:
     """In one of the threads that uploads have: a large film takes a while to be copied and hashed."""
     services, found = await run_in_threadpool(_found, request)

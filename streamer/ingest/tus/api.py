@@ -21,7 +21,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage import StorageError
-from streamer.accounts import logins
+from streamer.accounts import limits, logins
+from streamer.accounts.limits import Kind
 from streamer.accounts.roles import Permission
 from streamer.errors import Invalid, Problem
 from streamer.ingest import duplicates, wanted
@@ -39,10 +40,12 @@ Endpoint = Callable[[Request, Services, str], Awaitable[Response]]
 """An endpoint that is told who asks, by the user's id."""
 
 
+@limits.counted(Kind.UPLOADS)
 async def collection(request: Request) -> Response:
     return _options(request) if request.method == "OPTIONS" else await _guarded(request, _create)
 
 
+@limits.counted(Kind.UPLOADS)
 async def resource(request: Request) -> Response:
     if request.method == "OPTIONS":
         return _options(request)
