@@ -70,7 +70,8 @@ class Budgets:
             async with asyncio.timeout(_PATIENCE_S):
                 left, milliseconds = await self._run(entry, kind, network, quota, window_s)
         except (RedisError, OSError, TimeoutError) as error:
-            return self._pass(error)
+            self._leave(error)
+            return None
         self._back()
         return Count(left >= 0, quota, window_s, max(0, left), math.ceil(milliseconds / 1000))
 
@@ -81,7 +82,7 @@ class Budgets:
         except NoScriptError:
             return await self._kv.eval(TAKE, len(keys), *keys, *arguments)
 
-    def _pass(self, error: Exception) -> None:
+    def _leave(self, error: Exception) -> None:
         """Said once, until Redis is back: a line for each request would be a flood of its own."""
         self._rest_until = time.monotonic() + _REST_S
         if not self._away:
