@@ -54,13 +54,17 @@ class Accounts(Section):
     session_max_s: int = Field(default=30 * 86400, ge=60)
     """Seconds after which a login ends in any case."""
     login_tries: int = Field(default=10, ge=1)
-    """Wrong passwords per account and address before the address has to wait for that account."""
+    """Wrong passwords per account and address, or known browser, before that has to wait."""
     login_tries_address: int = Field(default=100, ge=1)
     """Wrong passwords per address, over all accounts."""
-    login_window_s: int = Field(default=300, ge=1)
-    """Seconds over which wrong passwords are counted."""
+    login_window_s: int = Field(default=21_600, ge=1)
+    """Seconds in which all wrong passwords of a count, or codes, are forgiven, evenly."""
+    login_lockout_s: int = Field(default=15, ge=1)
+    """Seconds of the first wait; each wrong password after it doubles that."""
+    login_lockout_max_s: int = Field(default=3600, ge=1)
+    """Seconds of the longest wait."""
     code_tries: int = Field(default=5, ge=1)
-    """Wrong codes of a second factor per account, over login_window_s."""
+    """Wrong codes of a second factor per account, or known browser, before that has to wait, as with passwords."""
     second_factor_roles: tuple[str, ...] = ()
     """Roles whose people have to set up a second factor before they can do anything."""
     password_min_chars: int = Field(default=8, ge=1)
@@ -93,7 +97,7 @@ class Limits(Section):
     window_s: int = Field(default=60, ge=1)
     """Seconds in which a budget of requests fills up again, evenly."""
     sign_in: int = Field(default=300, ge=0)
-    """Sign-ins that a network address may try in that time, right or wrong; 0 here and below: no limit."""
+    """Sign-ins, right or wrong, by address, or by account in a browser that opened it before; 0 here and below: no limit."""
     letters: int = Field(default=120, ge=0)
     """Requests that have a letter sent, or open the link of one, by account or address."""
     reading: int = Field(default=6000, ge=0)

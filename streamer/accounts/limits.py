@@ -16,7 +16,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streamer.accounts import apikeys, login_sessions, logins
+from streamer.accounts import apikeys, cookies, known_devices, login_sessions, logins
 from streamer.accounts.budgets import Budgets, Count
 from streamer.accounts.networks import network
 from streamer.errors import RateLimited
@@ -91,8 +91,14 @@ class Limited:
         quota: int = getattr(self.settings, kind.replace("-", "_"))
         if not quota:
             return None
-        client = network(logins.client_address(request))
+        client = _known(request) if kind is Kind.SIGN_IN else None
+        client = client or network(logins.client_address(request))
         return await self.budgets.take(kind, _entry(request), client, quota, self.settings.window_s)
+
+
+def _known(request: Request) -> str | None:
+    """Who has signed in here before: a flood from the same network must not keep them out."""
+    return known_devices.any_account(request.app.state.services.secrets, cookies.read(request, cookies.DEVICE))
 
 
 def _entry(request: Request) -> str | None:
@@ -100,7 +106,7 @@ def _entry(request: Request) -> str | None:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return apikeys.entry(secret.strip())
-    cookie = request.cookies.get(logins.cookie_name(request))
+    cookie = cookies.read(request, cookies.SESSION)
     return login_sessions.entry(cookie) if cookie else None
 
 

@@ -14,11 +14,8 @@ Whose account has a second factor gets no session for the password alone: `sign_
 Whose role asks for one that is not there yet may set it up (`in_person(request, enrolling=True)`) and is nobody for everything else.
 """
 
-import hmac
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import select, update
 from starlette.concurrency import run_in_threadpool
@@ -27,16 +24,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from streamer import db, ids
-from streamer.accounts import apikeys, audit, challenges, login_sessions, passwords, rolebook, second_factor, throttle
+from streamer.accounts import (
+    apikeys,
+    audit,
+    challenges,
+    cookies,
+    csrf,
+    known_devices,
+    login_sessions,
+    passwords,
+    rolebook,
+    second_factor,
+    throttle,
+)
 from streamer.accounts.audit import Actor
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import User
 from streamer.errors import Forbidden, Problem, Unauthenticated
 from streamer.services import Services
 
-CSRF_HEADER = "x-csrf-token"
-CSRF_FIELD = "csrf_token"
-_SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
 _FORM_FIELDS = 200
 
 
@@ -119,13 +125,13 @@ def in_person(request: Request, *, enrolling: bool = False) -> Principal:
 
 def check_password(request: Request, who: Principal, password: str) -> None:
     """Before what a session that was left open must not be enough for. Forbidden when it is wrong; tries are counted as at the door."""
-    services, address = request.app.state.services, client_address(request)
-    throttle.count_try(services, who.email, address)
+    services, tries = request.app.state.services, _tries(request, who.email)
+    throttle.count_try(services, *tries)
     with db.reading(services) as s:
         user = s.get_one(User, who.user_id)
     if not passwords.verify(services.config.accounts, user.password_hash, password):
         raise Forbidden("The password is wrong.", code="wrong_password")
-    throttle.forgive(services, who.email, address)
+    throttle.forgive(services, *tries)
 
 
 async def principal_async(request: Request) -> Principal | None:
@@ -144,7 +150,7 @@ async def require_async(request: Request, permission: Permission | None = None) 
 async def form(request: Request) -> FormData:
     """The fields of an HTML form. Read it before `principal` or `require`: its token is the proof they look for."""
     fields = await request.form(max_files=0, max_fields=_FORM_FIELDS)
-    request.state.csrf_given = fields.get(CSRF_FIELD)
+    csrf.note(request, fields)
     return fields
 
 
@@ -152,14 +158,14 @@ def sign_in(request: Request, email: str, password: str) -> SignedIn:
     """Start a session, always under a new id. The refusal is the same for a wrong password and an unknown or disabled account."""
     refuse_foreign(request)
     services: Services = request.app.state.services
-    address = client_address(request)
-    throttle.count_try(services, email, address)
+    tries = _tries(request, email)
+    throttle.count_try(services, *tries)
     with db.reading(services) as s:
         user = s.scalar(select(User).where(User.email == email.strip().casefold(), User.disabled_at.is_(None)))
         asks_more = user is not None and second_factor.is_on(s, user.id)
     if not passwords.verify(services.config.accounts, user.password_hash if user else None, password) or user is None:
         raise Unauthenticated("The e-mail address or the password is wrong.", code="wrong_credentials")
-    throttle.forgive(services, email, address)
+    throttle.forgive(services, *tries)
     if passwords.is_outdated(services.config.accounts, user.password_hash):
         _renew_hash(services, user, password)
     if asks_more:
@@ -176,9 +182,10 @@ def answer(request: Request, challenge: str, code: str) -> SignedIn:
         user = s.get(User, owner_id) if ids.is_id(owner_id) else None
     if user is None or user.disabled_at is not None or not challenges.is_good(services.secrets, challenge, user):
         raise Unauthenticated("That took too long. Sign in again.", code="challenge_over")
-    throttle.count_code(services, user.id)
+    device = known_device(request, user.email)
+    throttle.count_code(services, user.id, device)
     db.retrying(services, lambda s: second_factor.check(s, services.secrets, user.id, code))
-    throttle.forgive_codes(services, user.id)
+    throttle.forgive_codes(services, user.id, device)
     return _start(request, user)
 
 
@@ -197,49 +204,43 @@ def _renew_hash(services: Services, user: User, password: str) -> None:
 
 def _start(request: Request, user: User) -> SignedIn:
     services: Services = request.app.state.services
-    if old := request.cookies.get(cookie_name(request)):
+    if old := cookies.read(request, cookies.SESSION):
         login_sessions.end(services, old)
     agent = request.headers.get("user-agent", "")
     address = client_address(request)
     session_id, secret = login_sessions.start(services, user.id, user_agent=agent, address=address)
-    return SignedIn(user, secret, _csrf_token(services, session_id))
+    return SignedIn(user, secret, csrf.token(services, session_id))
 
 
 def refuse_foreign(request: Request) -> None:
     """For what needs no session, such as signing in: Forbidden when another site made the browser ask."""
     audit.acting(Actor("link", address=client_address(request)))
-    if not _same_origin(request, strict=False):
-        raise _foreign()
+    if not csrf.same_origin(request, strict=False):
+        raise csrf.foreign()
 
 
 def sign_out(request: Request) -> None:
     """End the request's login session, if there is one."""
-    if secret := request.cookies.get(cookie_name(request)):
+    if secret := cookies.read(request, cookies.SESSION):
         login_sessions.end(request.app.state.services, secret)
 
 
 def set_cookie(request: Request, response: Response, signed_in: SignedIn) -> None:
-    """Give the browser its session."""
+    """Give the browser its session, and what it is known by from now on."""
     services: Services = request.app.state.services
-    response.set_cookie(
-        cookie_name(request),
-        signed_in.secret,
-        max_age=services.config.accounts.session_max_s,
-        path="/",
-        secure=_is_https(request),
-        httponly=True,
-        samesite="lax",
-    )
+    known = known_devices.remember(services.secrets, cookies.read(request, cookies.DEVICE), signed_in.user.email)
+    cookies.give(request, response, cookies.SESSION, signed_in.secret, services.config.accounts.session_max_s)
+    cookies.give(request, response, cookies.DEVICE, known, known_devices.KEEP_S)
 
 
 def clear_cookie(request: Request, response: Response) -> None:
     """Take the session's cookie away."""
-    response.delete_cookie(cookie_name(request), path="/", secure=_is_https(request), httponly=True, samesite="lax")
+    cookies.take(request, response, cookies.SESSION)
 
 
-def cookie_name(request: Request) -> str:
-    """`__Host-` binds the cookie to this very host over https; browsers refuse that prefix over http."""
-    return "__Host-session" if _is_https(request) else "session"
+def known_device(request: Request, email: str) -> str | None:
+    """The browser, if this account was opened in it before."""
+    return known_devices.find(request.app.state.services.secrets, cookies.read(request, cookies.DEVICE), email)
 
 
 def client_address(request: Request) -> str:
@@ -259,7 +260,7 @@ def _identify(request: Request) -> Principal | None:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return _by_key(services, secret.strip())
-    if cookie := request.cookies.get(cookie_name(request)):
+    if cookie := cookies.read(request, cookies.SESSION):
         return _by_cookie(request, services, cookie)
     return None
 
@@ -287,8 +288,8 @@ def _by_cookie(request: Request, services: Services, cookie: str) -> Principal |
             return None
         granted = rolebook.permissions(s, user.role)
         due = second_factor.is_due(s, services.config.accounts, user)
-    token = _csrf_token(services, known.id)
-    request.state.refusal = _csrf_refusal(request, token)
+    token = csrf.token(services, known.id)
+    request.state.refusal = csrf.refusal(request, token)
     if request.state.refusal is not None:
         return None
     found = Principal(user.id, user.email, user.name, user.role, granted, session_id=known.id, csrf_token=token)
@@ -301,46 +302,13 @@ def _by_cookie(request: Request, services: Services, cookie: str) -> Principal |
     return None
 
 
-def _csrf_refusal(request: Request, token: str) -> Forbidden | None:
-    """Why this request may have been made by another site; None when it can't have been."""
-    if request.method in _SAFE:
-        return None
-    if not _same_origin(request, strict=True):
-        return _foreign()
-    given = request.headers.get(CSRF_HEADER) or getattr(request.state, "csrf_given", None) or ""
-    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), token.encode()):
-        return Forbidden("The page is out of date. Load it again and repeat what you did.", code="csrf")
-    return None
-
-
-def _same_origin(request: Request, *, strict: bool) -> bool:
-    """What the browser says of where the request comes from; `strict` refuses one that says nothing."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site in ("same-origin", "none")
-    origin = request.headers.get("origin")
-    if origin is None:
-        return not strict
-    public: str = request.app.state.services.config.server.public_url
-    return urlsplit(origin).netloc in {request.headers.get("host"), urlsplit(public).netloc} - {"", None}
-
-
-def _foreign() -> Forbidden:
-    return Forbidden("This request comes from another site.", code="foreign_origin")
-
-
-def _csrf_token(services: Services, session_id: str) -> str:
-    digest = hmac.digest(services.secrets.session, f"csrf\n{session_id}".encode(), "sha256")
-    return urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-def _is_https(request: Request) -> bool:
-    services: Services = request.app.state.services
-    return request.url.scheme == "https" or services.config.server.public_url.startswith("https://")
-
-
 def _anonymous(request: Request) -> bool:
-    return "authorization" not in request.headers and cookie_name(request) not in request.cookies
+    return "authorization" not in request.headers and not cookies.read(request, cookies.SESSION)
+
+
+def _tries(request: Request, email: str) -> tuple[str, str, str | None]:
+    """Whose tries they are, as `throttle` counts them."""
+    return email, client_address(request), known_device(request, email)
 
 
 def _way(found: Principal) -> str:
