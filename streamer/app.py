@@ -5,12 +5,13 @@
 Importing this module must never import PyAV: decoding is for workers (a test looks).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
 from functools import partial
 from inspect import iscoroutinefunction
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio.to_thread
@@ -21,9 +22,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from admin import app as admin_app
-from streamer import ui
+from streamer import openapi, ui
 from streamer.accounts import api as accounts_api
-from streamer.accounts import audit_api, devices_api, limits, roles_api, second_factor_api
+from streamer.accounts import audit_api, devices_api, doors, limits, roles_api, second_factor_api
 from streamer.accounts.budgets import Budgets
 from streamer.accounts.limits import Kind, Limited
 from streamer.catalog import api as catalog_api
@@ -37,6 +38,8 @@ from streamer.jobs import api as jobs_api
 from streamer.jobs import workers_api
 from streamer.membership import api as membership_api
 from streamer.middleware import BodyFirst, BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
+from streamer.openapi import PREFIX, Contract
+from streamer.operations import ApiRoute, Operation
 from streamer.ops import health
 from streamer.problems import handlers
 from streamer.services import Services, close_services, open_services
@@ -66,13 +69,15 @@ class Application(Starlette):
 def create_app(config: Config) -> Application:
     """The whole server as one ASGI application."""
     services = _services(config)
+    api = _api()
     app = Application(
-        routes=_routes(services),
+        routes=_routes(services, api),
         middleware=_middleware(config),
         exception_handlers=handlers(),
         lifespan=_lifespan,
     )
     app.state.services = services
+    app.state.contract = Contract(api)
     app.state.probes = health.Probes(services)
     app.state.error_page = errors.page
     app.origin = Origin(services)
@@ -86,8 +91,9 @@ def _services(config: Config) -> Services:
     return replace(services, poster_url=partial(cdn.poster_url, config, services.secrets))
 
 
-def _routes(services: Services) -> list[BaseRoute]:
-    api = [
+def _api() -> list[ApiRoute]:
+    """Every route of the API. One that does not say who may ask has no place here."""
+    routes = [
         *accounts_api.routes,
         *roles_api.routes,
         *second_factor_api.routes,
@@ -100,13 +106,23 @@ def _routes(services: Services) -> list[BaseRoute]:
         *ingest_api.routes,
         *delivery_api.routes,
         *webhooks_api.routes,
+        doors.route(
+            "/openapi.json", openapi.serve, Operation("GET", "Read this description", doors.OPEN, dict[str, Any])
+        ),
     ]
+    for route in routes:
+        if not (isinstance(route, ApiRoute) and route.operations):
+            raise TypeError(f"{route.path} does not say who may ask; make it with accounts.doors.route")
+    return routes
+
+
+def _routes(services: Services, api: Sequence[ApiRoute]) -> list[BaseRoute]:
     pages = [*films.routes, *admin_app.create(services)]
     budgets = Budgets(services.kv)
     return [
         *health.routes,
         Mount("/static", BuiltFiles()),
-        Mount("/api/v1", routes=[_guarded(route, budgets, services.config, Kind.READING) for route in api]),
+        Mount(PREFIX, routes=[_guarded(route, budgets, services.config, Kind.READING) for route in api]),
         *(_guarded(route, budgets, services.config, Kind.PAGES) for route in pages),
     ]
 

@@ -7,7 +7,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import anyio.from_thread
 from pydantic import BaseModel, ValidationError
@@ -30,6 +30,14 @@ def services(request: Request) -> Services:
     """What the endpoint works with."""
     found: Services = request.app.state.services
     return found
+
+
+@overload
+def time(moment: datetime) -> str: ...
+
+
+@overload
+def time(moment: None) -> None: ...
 
 
 def time(moment: datetime | None) -> str | None:

@@ -5,7 +5,7 @@ with Retry-After, not 500. What is unexpected is logged with its traceback and a
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NotRequired
 
 import structlog
 from redis.exceptions import RedisError
@@ -15,9 +15,32 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
+from typing_extensions import TypedDict
 
 from storage import StorageDown, StorageFull, UploadBusy
 from streamer.errors import Forbidden, Invalid, Locked, NotFound, Problem, StorageExhausted, TooLarge, Unavailable
+
+
+class Wrong(TypedDict):
+    """What is wrong with one member of the request."""
+
+    pointer: str
+    detail: str
+
+
+class ProblemDocument(TypedDict):
+    """A refusal (RFC 9457). `code` never changes its meaning; `errors` point into the request; `challenge` comes when a second factor is needed."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    instance: str
+    detail: NotRequired[str]
+    errors: NotRequired[list[Wrong]]
+    request_id: NotRequired[str]
+    challenge: NotRequired[str]
+
 
 ErrorPage = Callable[[Request, Problem], Response]
 """Renders a refusal as HTML; `create_app` keeps it at `app.state.error_page`."""

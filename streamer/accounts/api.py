@@ -1,21 +1,21 @@
 """Sessions, the signed-in account, users and API keys over JSON."""
 
-from typing import Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from streamer import db, http
-from streamer.accounts import apikeys, limits, login_sessions, logins, users
+from streamer.accounts import apikeys, doors, limits, login_sessions, logins, users
 from streamer.accounts.limits import Kind
-from streamer.accounts.logins import Principal, SignedIn
+from streamer.accounts.logins import SignedIn
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import ApiKey, User
-from streamer.errors import Forbidden
+from streamer.operations import Access, Door, Id, Operation, Owner, Page, PageQuery, Time
 
 
 class _Body(BaseModel):
@@ -44,6 +44,48 @@ class NewKey(_Body):
     scopes: list[str] = [apikeys.EVERYTHING]
 
 
+class UserDocument(TypedDict):
+    """An account."""
+
+    id: Id
+    email: str
+    name: str
+    role: str
+    created_at: Time
+    email_verified_at: Time | None
+    disabled_at: Time | None
+
+
+class Account(UserDocument):
+    """The account that asks, and what it may do this way. The token is null for a key."""
+
+    permissions: list[str]
+    csrf_token: str | None
+
+
+class SessionDocument(TypedDict):
+    """A session that begins, with its cookie. Requests that change something carry the token in X-CSRF-Token."""
+
+    user: UserDocument
+    csrf_token: str
+
+
+class Key(TypedDict):
+    """An API key, without its secret."""
+
+    id: Id
+    name: str
+    scopes: list[str]
+    created_at: Time
+    last_used_at: Time | None
+
+
+class KeyWithSecret(Key):
+    """A key that was made now."""
+
+    secret: Annotated[str, Field(description="What goes behind `Authorization: Bearer`. It is shown this once.")]
+
+
 @limits.counted(Kind.SIGN_IN)
 def create_session(request: Request) -> Response:
     body = http.read(request, SignIn)
@@ -52,13 +94,13 @@ def create_session(request: Request) -> Response:
 
 def session_response(request: Request, signed_in: SignedIn, status: int = 201) -> Response:
     """The cookie of a new session, and what goes with it."""
-    response = JSONResponse({"user": user_document(signed_in.user), "csrf_token": signed_in.csrf_token}, status)
+    document: SessionDocument = {"user": user_document(signed_in.user), "csrf_token": signed_in.csrf_token}
+    response = JSONResponse(document, status)
     logins.set_cookie(request, response, signed_in)
     return response
 
 
 def delete_session(request: Request) -> Response:
-    logins.in_person(request, enrolling=True)
     logins.sign_out(request)
     response = Response(status_code=204)
     logins.clear_cookie(request, response)
@@ -69,24 +111,18 @@ def me(request: Request) -> Response:
     who = logins.require(request)
     with db.reading(http.services(request)) as s:
         user = users.get(s, who.user_id)
-    return JSONResponse(
-        {
-            **user_document(user),
-            "permissions": sorted(who.permissions),
-            "csrf_token": who.csrf_token,
-        }
-    )
+    told: Account = {**user_document(user), "permissions": sorted(who.permissions), "csrf_token": who.csrf_token}
+    return JSONResponse(told)
 
 
 def list_users(request: Request) -> Response:
-    logins.require(request, Permission.USERS_READ)
     with db.reading(request.app.state.services) as s:
         rows, cursor = http.page(request, s, select(User), User.id)
     return JSONResponse({"data": [user_document(row) for row in rows], "next_cursor": cursor})
 
 
 def create_user(request: Request) -> Response:
-    held = logins.require(request, Permission.USERS_WRITE).permissions
+    held = logins.require(request).permissions
     body = http.read(request, NewUser)
     services = request.app.state.services
     fields = body.model_dump()
@@ -95,7 +131,7 @@ def create_user(request: Request) -> Response:
 
 
 def change_user(request: Request) -> Response:
-    held = logins.require(request, Permission.USERS_WRITE).permissions
+    held = logins.require(request).permissions
     body = http.read(request, UserChange)
     services, user_id = request.app.state.services, request.path_params["id"]
 
@@ -113,7 +149,7 @@ def change_user(request: Request) -> Response:
 
 
 def list_keys(request: Request) -> Response:
-    who = _key_keeper(request)
+    who = logins.require(request)
     mine = select(ApiKey).where(ApiKey.user_id == who.user_id, ApiKey.revoked_at.is_(None))
     with db.reading(request.app.state.services) as s:
         rows, cursor = http.page(request, s, mine, ApiKey.id)
@@ -121,31 +157,24 @@ def list_keys(request: Request) -> Response:
 
 
 def create_key(request: Request) -> Response:
-    who = _key_keeper(request)
+    who = logins.require(request)
     body = http.read(request, NewKey)
     key, secret = db.retrying(
         request.app.state.services,
         lambda s: apikeys.issue(s, users.get(s, who.user_id), name=body.name, scopes=body.scopes),
     )
-    return JSONResponse({**_key(key), "secret": secret}, 201)
+    made: KeyWithSecret = {**_key(key), "secret": secret}
+    return JSONResponse(made, 201)
 
 
 def revoke_key(request: Request) -> Response:
-    who = _key_keeper(request)
+    who = logins.require(request)
     owner = None if who.can(Permission.USERS_WRITE) else who.user_id
     db.retrying(request.app.state.services, lambda s: apikeys.revoke(s, request.path_params["id"], owner_id=owner))
     return Response(status_code=204)
 
 
-def _key_keeper(request: Request) -> Principal:
-    """Someone with all rights of their role: a key with narrow scopes must not make itself a wider one."""
-    who = logins.require(request)
-    if not who.unrestricted:
-        raise Forbidden("A key with narrowed scopes can't manage keys.")
-    return who
-
-
-def user_document(user: User) -> dict[str, Any]:
+def user_document(user: User) -> UserDocument:
     """An account as the API shows it."""
     return {
         "id": user.id,
@@ -158,7 +187,7 @@ def user_document(user: User) -> dict[str, Any]:
     }
 
 
-def _key(key: ApiKey) -> dict[str, Any]:
+def _key(key: ApiKey) -> Key:
     return {
         "id": key.id,
         "name": key.name,
@@ -168,14 +197,35 @@ def _key(key: ApiKey) -> dict[str, Any]:
     }
 
 
+_READ, _WRITE = doors.allowed(Permission.USERS_READ), doors.allowed(Permission.USERS_WRITE)
+_KEY = Access(Door.WHOLE, Permission.USERS_WRITE, Owner.TOO, seen=Permission.USERS_WRITE)
+
 routes = [
-    Route("/session", create_session, methods=["POST"]),
-    Route("/session", delete_session, methods=["DELETE"]),
-    Route("/me", me),
-    Route("/users", list_users),
-    Route("/users", create_user, methods=["POST"]),
-    Route("/users/{id}", change_user, methods=["PATCH"]),
-    Route("/api-keys", list_keys),
-    Route("/api-keys", create_key, methods=["POST"]),
-    Route("/api-keys/{id}", revoke_key, methods=["DELETE"]),
+    doors.route(
+        "/session",
+        create_session,
+        Operation("POST", "Sign in", doors.OPEN, SessionDocument, 201, body=SignIn, refuses=(401, 403)),
+    ),
+    doors.route("/session", delete_session, Operation("DELETE", "Sign out", doors.ENROLLING, status=204)),
+    doors.route("/me", me, Operation("GET", "Who is asking", doors.ACCOUNT, Account)),
+    doors.route("/users", list_users, Operation("GET", "List people", _READ, Page[UserDocument], query=PageQuery)),
+    doors.route(
+        "/users",
+        create_user,
+        Operation("POST", "Add somebody", _WRITE, UserDocument, 201, body=NewUser, refuses=(409,)),
+    ),
+    doors.route(
+        "/users/{id}",
+        change_user,
+        Operation(
+            "PATCH", "Change somebody's role, or shut them out", _WRITE, UserDocument, body=UserChange, refuses=(409,)
+        ),
+    ),
+    doors.route(
+        "/api-keys", list_keys, Operation("GET", "List your API keys", doors.WHOLE, Page[Key], query=PageQuery)
+    ),
+    doors.route(
+        "/api-keys", create_key, Operation("POST", "Make an API key", doors.WHOLE, KeyWithSecret, 201, body=NewKey)
+    ),
+    doors.route("/api-keys/{id}", revoke_key, Operation("DELETE", "Revoke an API key", _KEY, status=204)),
 ]

@@ -17,9 +17,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from structlog.contextvars import get_contextvars
+from typing_extensions import TypedDict
 
 from streamer import db, ids
 from streamer.accounts.tables import AuditEntry, AuditHead
+from streamer.operations import Id, Time
 
 START = "0" * 64
 """The hash before the first entry."""
@@ -40,6 +42,29 @@ class Actor:
 
 _COMMAND_LINE = Actor()
 _actor: ContextVar[Actor] = ContextVar("actor")
+
+
+class Content(TypedDict):
+    """What an entry says; `way` is session, key, link or command_line."""
+
+    sequence: int
+    id: Id
+    at: Time
+    way: str
+    user_id: str | None
+    key_id: str | None
+    address: str | None
+    request_id: str | None
+    action: str
+    subject_id: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class EntryDocument(Content):
+    """An entry with its hash, which holds the one before."""
+
+    hash: str
 
 
 class Broken(Exception):
@@ -122,7 +147,7 @@ def verify(source: db.HasEngine) -> tuple[int, str]:
     return last, chained
 
 
-def document(entry: AuditEntry) -> dict[str, Any]:
+def document(entry: AuditEntry) -> EntryDocument:
     """An entry as the API and the export show it; without its hash it is what the hash is taken of."""
     return {**_content(entry), "hash": entry.hash}
 
@@ -132,7 +157,7 @@ def _hash(previous: str, entry: AuditEntry) -> str:
     return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
 
 
-def _content(entry: AuditEntry) -> dict[str, Any]:
+def _content(entry: AuditEntry) -> Content:
     return {
         "sequence": entry.sequence,
         "id": entry.id,

@@ -3,25 +3,46 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Annotated
 
+from pydantic import Field
 from sqlalchemy import Select, select
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from streamer import db, http, ids
-from streamer.accounts import audit, logins
+from streamer.accounts import audit, doors
+from streamer.accounts.audit import EntryDocument
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import AuditEntry
 from streamer.errors import Invalid
+from streamer.operations import Id, Operation, Page, Time
 from streamer.services import Services
+
+_CURSOR_DIGITS = 18
+
+
+class AuditQuery(TypedDict, total=False):
+    """All that is given has to be true of an entry. Times are ISO 8601 with their zone."""
+
+    limit: Annotated[int, Field(ge=1, le=http.PAGE_MAX)]
+    cursor: Annotated[
+        str, Field(pattern=f"^[0-9]{{1,{_CURSOR_DIGITS}}}$", description="The next_cursor of the page before.")
+    ]
+    user_id: Id
+    subject_id: str
+    key_id: Id
+    action: str
+    since: Time
+    until: Time
+
 
 _IDS = {"user_id": AuditEntry.user_id, "subject_id": AuditEntry.subject_id, "key_id": AuditEntry.key_id}
 
 
 def list_entries(request: Request) -> Response:
     """Filters: `user_id`, `subject_id`, `key_id`, `action`, `since`, `until` (ISO 8601)."""
-    logins.require(request, Permission.AUDIT_READ)
     count = http.limit(request)
     query = _filtered(request, select(AuditEntry))
     if cursor := request.query_params.get("cursor"):
@@ -35,7 +56,6 @@ def list_entries(request: Request) -> Response:
 
 def export(request: Request) -> Response:
     """Everything, a line each."""
-    logins.require(request, Permission.AUDIT_READ)
     headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
     return StreamingResponse(_lines(http.services(request)), media_type="application/jsonl", headers=headers)
 
@@ -73,11 +93,22 @@ def _moment(name: str, text: str) -> datetime:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+    if not (text.isascii() and text.isdigit() and len(text) <= _CURSOR_DIGITS):
         raise Invalid(
             "cursor must be a next_cursor from the page before.", errors=[{"pointer": "/cursor", "detail": text[:40]}]
         )
     return int(text)
 
 
-routes = [Route("/audit", list_entries), Route("/audit/export", export)]
+_READ = doors.allowed(Permission.AUDIT_READ)
+
+routes = [
+    doors.route(
+        "/audit", list_entries, Operation("GET", "List who changed what", _READ, Page[EntryDocument], query=AuditQuery)
+    ),
+    doors.route(
+        "/audit/export",
+        export,
+        Operation("GET", "Export all of the audit log", _READ, EntryDocument, media="application/jsonl"),
+    ),
+]

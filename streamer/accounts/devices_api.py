@@ -1,14 +1,25 @@
 """Where somebody is signed in, and signing out there, over JSON. In person only."""
 
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from streamer import db, http
-from streamer.accounts import devices, login_sessions, logins
+from streamer.accounts import devices, doors, login_sessions, logins
 from streamer.accounts.tables import LoginSession
+from streamer.operations import Access, Door, Id, Listed, Operation, Owner, Time
+
+
+class Device(TypedDict):
+    """Where somebody is signed in; `current` is the session that asks."""
+
+    id: Id
+    device: str
+    user_agent: str
+    address: str
+    created_at: Time
+    last_seen_at: Time
+    current: bool
 
 
 def list_sessions(request: Request) -> Response:
@@ -33,7 +44,7 @@ def end_others(request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _document(row: LoginSession, own_id: str | None) -> dict[str, Any]:
+def _document(row: LoginSession, own_id: str | None) -> Device:
     return {
         "id": row.id,
         "device": devices.name(row.user_agent),
@@ -45,8 +56,12 @@ def _document(row: LoginSession, own_id: str | None) -> dict[str, Any]:
     }
 
 
+_SESSION = Access(Door.PERSON, owner=Owner.ONLY)
+
 routes = [
-    Route("/me/sessions", list_sessions),
-    Route("/me/sessions", end_others, methods=["DELETE"]),
-    Route("/me/sessions/{id}", end_session, methods=["DELETE"]),
+    doors.route(
+        "/me/sessions", list_sessions, Operation("GET", "List where you are signed in", doors.PERSON, Listed[Device])
+    ),
+    doors.route("/me/sessions", end_others, Operation("DELETE", "Sign out everywhere else", doors.PERSON, status=204)),
+    doors.route("/me/sessions/{id}", end_session, Operation("DELETE", "Sign out somewhere", _SESSION, status=204)),
 ]

@@ -7,13 +7,14 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from streamer import db, http
-from streamer.accounts import limits, logins, second_factor, throttle, totp, users
-from streamer.accounts.api import session_response
+from streamer.accounts import doors, limits, logins, second_factor, throttle, totp, users
+from streamer.accounts.api import SessionDocument, session_response
 from streamer.accounts.limits import Kind
 from streamer.accounts.roles import Permission
+from streamer.operations import Operation
 
 T = TypeVar("T")
 
@@ -35,6 +36,26 @@ class Code(_Body):
     code: str
 
 
+class SecondFactor(TypedDict):
+    """Whether codes are asked for at the sign-in."""
+
+    on: bool
+    recovery_codes_left: int
+
+
+class AppSecret(TypedDict):
+    """What the app on the telephone is given; `uri` is the same for a QR code."""
+
+    secret: str
+    uri: str
+
+
+class RecoveryCodes(TypedDict):
+    """Each opens the account once, without the app. They are shown this once."""
+
+    recovery_codes: list[str]
+
+
 @limits.counted(Kind.SIGN_IN)
 def answer_challenge(request: Request) -> Response:
     """The second half of signing in."""
@@ -46,9 +67,11 @@ def read(request: Request) -> Response:
     """Whether one's own is on, and how many recovery codes are left."""
     who = logins.in_person(request, enrolling=True)
     with db.reading(http.services(request)) as s:
-        return JSONResponse(
-            {"on": second_factor.is_on(s, who.user_id), "recovery_codes_left": second_factor.codes_left(s, who.user_id)}
-        )
+        told: SecondFactor = {
+            "on": second_factor.is_on(s, who.user_id),
+            "recovery_codes_left": second_factor.codes_left(s, who.user_id),
+        }
+    return JSONResponse(told)
 
 
 def begin(request: Request) -> Response:
@@ -56,7 +79,8 @@ def begin(request: Request) -> Response:
     who, services = logins.in_person(request, enrolling=True), http.services(request)
     logins.check_password(request, who, http.read(request, Password).password)
     secret = db.retrying(services, lambda s: second_factor.begin(s, services.secrets, users.get(s, who.user_id)))
-    return JSONResponse({"secret": secret, "uri": totp.uri(secret, who.email)}, 201)
+    told: AppSecret = {"secret": secret, "uri": totp.uri(secret, who.email)}
+    return JSONResponse(told, 201)
 
 
 def confirm(request: Request) -> Response:
@@ -66,14 +90,16 @@ def confirm(request: Request) -> Response:
     throttle.count_code(services, who.user_id)
     codes = db.retrying(services, lambda s: second_factor.confirm(s, services.secrets, who.user_id, code))
     throttle.forgive_codes(services, who.user_id)
-    return JSONResponse({"recovery_codes": codes})
+    told: RecoveryCodes = {"recovery_codes": codes}
+    return JSONResponse(told)
 
 
 def renew_codes(request: Request) -> Response:
     """New recovery codes, for a code."""
     who = logins.in_person(request)
     codes = _with_code(request, who.user_id, lambda s: second_factor.renew_codes(s, who.user_id))
-    return JSONResponse({"recovery_codes": codes})
+    told: RecoveryCodes = {"recovery_codes": codes}
+    return JSONResponse(told)
 
 
 def turn_off(request: Request) -> Response:
@@ -85,7 +111,7 @@ def turn_off(request: Request) -> Response:
 
 def take_away(request: Request) -> Response:
     """Of somebody who has lost the app and the codes, and was recognised by whoever does this."""
-    held = logins.require(request, Permission.USERS_WRITE).permissions
+    held = logins.require(request).permissions
     user_id = request.path_params["id"]
 
     def write(s: Session) -> None:
@@ -110,11 +136,35 @@ def _with_code(request: Request, user_id: str, work: Callable[[Session], T]) -> 
 
 
 routes = [
-    Route("/session/second-factor", answer_challenge, methods=["POST"]),
-    Route("/me/second-factor", read),
-    Route("/me/second-factor", begin, methods=["POST"]),
-    Route("/me/second-factor/confirm", confirm, methods=["POST"]),
-    Route("/me/second-factor/recovery-codes", renew_codes, methods=["POST"]),
-    Route("/me/second-factor/off", turn_off, methods=["POST"]),
-    Route("/users/{id}/second-factor", take_away, methods=["DELETE"]),
+    doors.route(
+        "/session/second-factor",
+        answer_challenge,
+        Operation("POST", "Sign in, second half", doors.OPEN, SessionDocument, 201, body=Answer, refuses=(401, 403)),
+    ),
+    doors.route("/me/second-factor", read, Operation("GET", "Read your second factor", doors.ENROLLING, SecondFactor)),
+    doors.route(
+        "/me/second-factor",
+        begin,
+        Operation("POST", "Begin a second factor", doors.ENROLLING, AppSecret, 201, body=Password, refuses=(409,)),
+    ),
+    doors.route(
+        "/me/second-factor/confirm",
+        confirm,
+        Operation("POST", "Turn your second factor on", doors.ENROLLING, RecoveryCodes, body=Code, refuses=(409,)),
+    ),
+    doors.route(
+        "/me/second-factor/recovery-codes",
+        renew_codes,
+        Operation("POST", "Make new recovery codes", doors.PERSON, RecoveryCodes, body=Code, refuses=(409,)),
+    ),
+    doors.route(
+        "/me/second-factor/off",
+        turn_off,
+        Operation("POST", "Turn your second factor off", doors.PERSON, status=204, body=Code, refuses=(409,)),
+    ),
+    doors.route(
+        "/users/{id}/second-factor",
+        take_away,
+        Operation("DELETE", "Take somebody's second factor away", doors.allowed(Permission.USERS_WRITE), status=204),
+    ),
 ]

@@ -1,21 +1,24 @@
 """Assets, their renditions and playback ids over JSON."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from streamer import db, http
-from streamer.accounts import logins
+from streamer.accounts import doors, logins
 from streamer.accounts.roles import Permission
 from streamer.catalog import assets, documents, faces, playback_ids, versions, versions_api
+from streamer.catalog.documents import AssetDocument
+from streamer.catalog.faces import PlaybackIdDocument, RenditionDocument
 from streamer.catalog.tables import Asset, PlaybackId, Policy, Publication
 from streamer.errors import NotFound
 from streamer.jobs import queues
 from streamer.jobs.tables import Job
+from streamer.operations import Id, Operation, Page, PageQuery
 
 
 class AssetChange(BaseModel):
@@ -31,6 +34,20 @@ class NewPlaybackId(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     policy: Policy = Policy.PRIVATE
+
+
+class AssetQuery(PageQuery, total=False):
+    """Which films."""
+
+    q: Annotated[str, Field(description="A part of the title.")]
+
+
+class Deleted(TypedDict):
+    """It is gone for everybody; the job removes its files."""
+
+    id: Id
+    deleted: bool
+    job_id: Id
 
 
 def list_assets(request: Request) -> Response:
@@ -72,7 +89,8 @@ def delete_asset(request: Request) -> Response:
 
     removal = db.retrying(services, delete)
     queues.dispatch(services, [removal])
-    return JSONResponse({"id": asset_id, "deleted": True, "job_id": removal.id}, 202)
+    told: Deleted = {"id": asset_id, "deleted": True, "job_id": removal.id}
+    return JSONResponse(told, 202)
 
 
 def list_renditions(request: Request) -> Response:
@@ -114,14 +132,38 @@ def revoke_playback_id(request: Request) -> Response:
     return Response(status_code=204)
 
 
+_READ = doors.readable(Permission.ASSETS_READ)
+_WRITE = doors.changeable(Permission.ASSETS_WRITE, seen=Permission.ASSETS_READ)
+_DELETE = doors.changeable(Permission.ASSETS_DELETE, seen=Permission.ASSETS_READ)
+
 routes = [
     *versions_api.routes,
-    Route("/assets", list_assets),
-    Route("/assets/{id}", read_asset),
-    Route("/assets/{id}", change_asset, methods=["PATCH"]),
-    Route("/assets/{id}", delete_asset, methods=["DELETE"]),
-    Route("/assets/{id}/renditions", list_renditions),
-    Route("/assets/{id}/playback-ids", list_playback_ids),
-    Route("/assets/{id}/playback-ids", create_playback_id, methods=["POST"]),
-    Route("/assets/{id}/playback-ids/{playback_id}", revoke_playback_id, methods=["DELETE"]),
+    doors.route(
+        "/assets", list_assets, Operation("GET", "List films", doors.ACCOUNT, Page[AssetDocument], query=AssetQuery)
+    ),
+    doors.route("/assets/{id}", read_asset, Operation("GET", "Read a film", _READ, AssetDocument)),
+    doors.route(
+        "/assets/{id}", change_asset, Operation("PATCH", "Change a film", _WRITE, AssetDocument, body=AssetChange)
+    ),
+    doors.route("/assets/{id}", delete_asset, Operation("DELETE", "Delete a film", _DELETE, Deleted, 202)),
+    doors.route(
+        "/assets/{id}/renditions",
+        list_renditions,
+        Operation("GET", "List the renditions of what plays", _READ, Page[RenditionDocument]),
+    ),
+    doors.route(
+        "/assets/{id}/playback-ids",
+        list_playback_ids,
+        Operation("GET", "List the playback ids of a film", _READ, Page[PlaybackIdDocument]),
+    ),
+    doors.route(
+        "/assets/{id}/playback-ids",
+        create_playback_id,
+        Operation("POST", "Add a playback id", _WRITE, PlaybackIdDocument, 201, body=NewPlaybackId),
+    ),
+    doors.route(
+        "/assets/{id}/playback-ids/{playback_id}",
+        revoke_playback_id,
+        Operation("DELETE", "Revoke a playback id", _WRITE, status=204),
+    ),
 ]

@@ -1,12 +1,94 @@
 """Rows of the catalog as plain documents: what the API shows of them and events tell, without asking anything else."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from streamer.catalog.tables import Asset, PlaybackId, Rendition, Version
+from typing_extensions import TypedDict
+
+from streamer.catalog.tables import Asset, PlaybackId, Policy, Processing, Publication, Rendition, Stage, Version
+from streamer.operations import Id, Time, one_of
 
 
-def asset(row: Asset) -> dict[str, Any]:
+class AssetFace(TypedDict):
+    """The film itself."""
+
+    id: Id
+    owner_id: Id
+    title: str
+    publication: Annotated[str, one_of(Publication)]
+    live_version_id: Id | None
+    created_at: Time
+    updated_at: Time
+
+
+class Source(TypedDict):
+    """The file it is made of; `size` in bytes."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Making(TypedDict):
+    """How far the making of a version is, and why it stopped short."""
+
+    processing: Annotated[str, one_of(Processing)]
+    error: dict[str, Any] | None
+    source: Source
+
+
+class EncodeFace(Making):
+    """The same, with the version."""
+
+    version_id: Id
+
+
+class FilmFace(TypedDict):
+    """What plays: `available_s` seconds of `duration_s`."""
+
+    playable: bool
+    stage: Annotated[str, one_of(Stage)] | None
+    available_s: float | None
+    duration_s: float | None
+    width: int | None
+    height: int | None
+
+
+class VersionFace(Making, FilmFace):
+    """A version; `options` are those in which it differs from the server's settings."""
+
+    id: Id
+    asset_id: Id
+    options: dict[str, Any]
+    created_at: Time
+    published_at: Time | None
+
+
+class PlaybackIdDocument(TypedDict):
+    """A public name of a film."""
+
+    id: Id
+    policy: Annotated[str, one_of(Policy)]
+    created_at: Time
+
+
+class RenditionDocument(TypedDict):
+    """One playlist of a version: bandwidths in bit/s, `size` in bytes."""
+
+    id: Id
+    kind: str
+    name: str
+    width: int | None
+    height: int | None
+    frame_rate: str | None
+    codecs: str
+    bandwidth: int
+    average_bandwidth: int
+    language: str | None
+    size: int
+
+
+def asset(row: Asset) -> AssetFace:
     return {
         "id": row.id,
         "owner_id": row.owner_id,
@@ -18,17 +100,12 @@ def asset(row: Asset) -> dict[str, Any]:
     }
 
 
-def encode(version: Version) -> dict[str, Any]:
+def encode(version: Version) -> EncodeFace:
     """How the making of it is doing."""
-    return {
-        "processing": version.processing,
-        "error": version.error,
-        "version_id": version.id,
-        "source": {"name": version.source_name, "size": version.source_size, "sha256": version.source_sha256},
-    }
+    return {**_making(version), "version_id": version.id}
 
 
-def film(version: Version) -> dict[str, Any]:
+def film(version: Version) -> FilmFace:
     """What plays of it."""
     return {
         "playable": version.playable,
@@ -40,14 +117,12 @@ def film(version: Version) -> dict[str, Any]:
     }
 
 
-def version(row: Version) -> dict[str, Any]:
+def version(row: Version) -> VersionFace:
     """One of a film's versions, apart from what the film says of it."""
-    made = encode(row)
-    del made["version_id"]
     return {
         "id": row.id,
         "asset_id": row.asset_id,
-        **made,
+        **_making(row),
         **film(row),
         "options": row.options or {},
         "created_at": _time(row.created_at),
@@ -55,11 +130,11 @@ def version(row: Version) -> dict[str, Any]:
     }
 
 
-def playback_id(row: PlaybackId) -> dict[str, Any]:
+def playback_id(row: PlaybackId) -> PlaybackIdDocument:
     return {"id": row.id, "policy": row.policy, "created_at": _time(row.created_at)}
 
 
-def rendition(row: Rendition) -> dict[str, Any]:
+def rendition(row: Rendition) -> RenditionDocument:
     return {
         "id": row.id,
         "kind": row.kind,
@@ -72,6 +147,14 @@ def rendition(row: Rendition) -> dict[str, Any]:
         "average_bandwidth": row.average_bandwidth,
         "language": row.language,
         "size": row.size,
+    }
+
+
+def _making(version: Version) -> Making:
+    return {
+        "processing": version.processing,
+        "error": version.error,
+        "source": {"name": version.source_name, "size": version.source_size, "sha256": version.source_sha256},
     }
 
 

@@ -4,23 +4,35 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from streamer import db, http
-from streamer.accounts import logins
+from streamer.accounts import doors, logins
 from streamer.accounts.roles import Permission
 from streamer.catalog import again, assets, documents, faces, history, versions
 from streamer.catalog.again import Options
+from streamer.catalog.documents import VersionDocument
+from streamer.catalog.faces import RenditionDocument
 from streamer.catalog.tables import Asset, Version
 from streamer.errors import Forbidden
 from streamer.jobs import queues
 from streamer.jobs.tables import Job
+from streamer.operations import Id, Operation, Page, PageQuery, Time
 
 
 class NewVersion(Options):
     """`from` is the version whose file is encoded again; without it, that of what plays."""
 
     origin: str | None = Field(default=None, alias="from", max_length=32)
+
+
+class DeletedVersion(TypedDict):
+    """It can't be played from now on; its files go when nobody can be watching it any more."""
+
+    id: Id
+    deleted: bool
+    job_id: Id
+    files_removed_after: Time
 
 
 def list_versions(request: Request) -> Response:
@@ -83,10 +95,13 @@ def delete_version(request: Request) -> Response:
         return history.delete(s, asset, version, grace_s)
 
     removal = db.retrying(services, delete)
-    removed_at = removal.run_after.isoformat()
-    return JSONResponse(
-        {"id": version_id, "deleted": True, "job_id": removal.id, "files_removed_after": removed_at}, 202
-    )
+    told: DeletedVersion = {
+        "id": version_id,
+        "deleted": True,
+        "job_id": removal.id,
+        "files_removed_after": removal.run_after.isoformat(),
+    }
+    return JSONResponse(told, 202)
 
 
 def _seen(request: Request, s: Session) -> Asset:
@@ -106,10 +121,32 @@ def _answer(request: Request, version_id: str, status: int = 200) -> Response:
     return JSONResponse(document, status, place)
 
 
+_READ = doors.readable(Permission.ASSETS_LIST, seen=Permission.ASSETS_READ)
+_WRITE = doors.changeable(Permission.ASSETS_WRITE, seen=Permission.ASSETS_READ)
+_DELETE = doors.changeable(Permission.ASSETS_DELETE, seen=Permission.ASSETS_READ)
+
 routes = [
-    Route("/assets/{id}/versions", list_versions),
-    Route("/assets/{id}/versions/{version_id}", read_version),
-    Route("/assets/{id}/versions/{version_id}", delete_version, methods=["DELETE"]),
-    Route("/assets/{id}/versions/{version_id}/renditions", list_renditions),
-    Route("/assets/{id}/versions/{version_id}/publish", publish_version, methods=["POST"]),
+    doors.route(
+        "/assets/{id}/versions",
+        list_versions,
+        Operation("GET", "List the versions of a film", _READ, Page[VersionDocument], query=PageQuery),
+    ),
+    doors.route(
+        "/assets/{id}/versions/{version_id}", read_version, Operation("GET", "Read a version", _READ, VersionDocument)
+    ),
+    doors.route(
+        "/assets/{id}/versions/{version_id}",
+        delete_version,
+        Operation("DELETE", "Delete a version", _DELETE, DeletedVersion, 202, refuses=(409,)),
+    ),
+    doors.route(
+        "/assets/{id}/versions/{version_id}/renditions",
+        list_renditions,
+        Operation("GET", "List the renditions of a version", _READ, Page[RenditionDocument]),
+    ),
+    doors.route(
+        "/assets/{id}/versions/{version_id}/publish",
+        publish_version,
+        Operation("POST", "Have a film play this version", _WRITE, VersionDocument, refuses=(409,)),
+    ),
 ]

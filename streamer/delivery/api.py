@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from streamer import db, http, ids
-from streamer.accounts import limits, logins
+from streamer.accounts import doors, limits, logins
 from streamer.accounts.limits import Kind
 from streamer.accounts.roles import Permission
 from streamer.catalog.tables import Stage
@@ -23,6 +23,7 @@ from streamer.delivery import cdn, sessions
 from streamer.delivery.sessions import Beat, Ticket
 from streamer.delivery.tables import PlaybackSession
 from streamer.errors import Unauthenticated
+from streamer.operations import Id, Operation, Page, PageQuery, Time, one_of
 from streamer.services import Services
 
 
@@ -40,6 +41,52 @@ class Heartbeat(_Body):
     stage: Stage = Stage.FINAL  # what the player plays; below final it wants to hear of more
 
 
+class Opened(TypedDict):
+    """What a player needs: the film's address, which holds the right to play it, and when to ask again."""
+
+    id: Id
+    manifest_url: str
+    stage: Annotated[str, one_of(Stage)] | None
+    available_s: float | None
+    duration_s: float | None
+    poster_url: str | None
+    expires_at: Time
+    heartbeat_interval_s: int
+    token_renew_after_s: int
+
+
+class Pulse(TypedDict):
+    """A player that is told `alive: false` stops. `manifest_url` is there when the address changed or more can be watched."""
+
+    alive: bool
+    expires_at: Time | None
+    manifest_url: str | None
+    stage: Annotated[str, one_of(Stage)] | None
+    available_s: float | None
+    heartbeat_interval_s: int
+
+
+class PlaybackSessionDocument(TypedDict):
+    """Who was let in to what; `max_short_side` in pixels."""
+
+    id: Id
+    playback_id: Id
+    asset_id: Id
+    version_id: Id
+    user_id: Id | None
+    max_short_side: int
+    created_at: Time
+    expires_at: Time
+    ended_at: Time | None
+    killed_at: Time | None
+
+
+class SessionQuery(PageQuery, total=False):
+    """Which sessions."""
+
+    asset_id: Id
+
+
 @limits.counted(Kind.PLAYBACK)
 def create_session(request: Request) -> Response:
     """Anyone may try; the playback id's policy decides. A login cookie without its CSRF proof counts as nobody."""
@@ -55,7 +102,7 @@ def create_session(request: Request) -> Response:
         cdn.poster_url(services.config, services.secrets, ticket.path, here=_here(request)) if ticket.poster else None
     )
     config = services.config.delivery
-    document = {
+    document: Opened = {
         "id": ticket.sid,
         "manifest_url": _manifest_url(request, ticket, ticket.stage),
         "stage": ticket.stage,
@@ -82,7 +129,7 @@ async def heartbeat(request: Request) -> Response:
     ticket = await _ticket(request, beat, sid, body.stage) if beat.alive else None
     exp, stage = (ticket.exp, ticket.stage) if ticket else (beat.exp, body.stage)
     news = ticket is not None and (exp != beat.exp or _is_better(stage, body.stage))
-    document = {
+    document: Pulse = {
         "alive": beat.alive,
         "expires_at": _time(exp) if exp else None,
         "manifest_url": _manifest_url(request, ticket, stage or body.stage) if ticket and news else None,
@@ -119,13 +166,11 @@ def end_session(request: Request) -> Response:
 
 
 def kill_session(request: Request) -> Response:
-    logins.require(request, Permission.SESSIONS_WRITE)
     sessions.kill(request.app.state.services, request.path_params["id"])
     return Response(status_code=204)
 
 
 def list_sessions(request: Request) -> Response:
-    logins.require(request, Permission.SESSIONS_READ)
     query = select(PlaybackSession)
     if asset_id := request.query_params.get("asset_id"):
         query = query.where(PlaybackSession.asset_id == (asset_id if ids.is_id(asset_id) else ""))
@@ -135,13 +180,12 @@ def list_sessions(request: Request) -> Response:
 
 
 def show_session(request: Request) -> Response:
-    logins.require(request, Permission.SESSIONS_READ)
     with db.reading(request.app.state.services) as s:
         row = sessions.find(s, request.path_params["id"])
     return JSONResponse(_session(row))
 
 
-def _session(row: PlaybackSession) -> dict[str, Any]:
+def _session(row: PlaybackSession) -> PlaybackSessionDocument:
     return {
         "id": row.id,
         "playback_id": row.playback_id,
@@ -180,11 +224,35 @@ def _time(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat()
 
 
+_READ, _WRITE = doors.allowed(Permission.SESSIONS_READ), doors.allowed(Permission.SESSIONS_WRITE)
+
 routes = [
-    Route("/playback-sessions", create_session, methods=["POST"]),
-    Route("/playback-sessions", list_sessions),
-    Route("/playback-sessions/{id}", show_session),
-    Route("/playback-sessions/{id}", end_session, methods=["DELETE"]),
-    Route("/playback-sessions/{id}/heartbeat", heartbeat, methods=["POST"]),
-    Route("/playback-sessions/{id}/kill", kill_session, methods=["POST"]),
+    doors.route(
+        "/playback-sessions",
+        create_session,
+        Operation("POST", "Play a film", doors.OPEN, Opened, 201, body=NewSession, refuses=(401, 403, 404, 409)),
+    ),
+    doors.route(
+        "/playback-sessions",
+        list_sessions,
+        Operation("GET", "List who plays what", _READ, Page[PlaybackSessionDocument], query=SessionQuery),
+    ),
+    doors.route(
+        "/playback-sessions/{id}",
+        show_session,
+        Operation("GET", "Read a playback session", _READ, PlaybackSessionDocument),
+    ),
+    doors.route(
+        "/playback-sessions/{id}", end_session, Operation("DELETE", "End what you play", doors.OPEN, status=204)
+    ),
+    doors.route(
+        "/playback-sessions/{id}/heartbeat",
+        heartbeat,
+        Operation("POST", "Say that it still plays", doors.OPEN, Pulse, body=Heartbeat),
+    ),
+    doors.route(
+        "/playback-sessions/{id}/kill",
+        kill_session,
+        Operation("POST", "End what somebody plays", _WRITE, status=204),
+    ),
 ]

@@ -4,24 +4,37 @@ A number taken while writing would lie: transactions commit out of order, so a r
 committed later. So rows are written without one, and `relay` numbers what it finds committed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
+from typing_extensions import TypedDict
 
 from streamer import db, ids
 from streamer.events.tables import Event, EventHead
 from streamer.events.types import EventType
+from streamer.operations import Id, Time
 from streamer.services import Services
 
 _PURGED = 1000
 
 
-def record(s: Session, kind: EventType, subject_id: str, data: dict[str, Any]) -> Event:
+class EventDocument(TypedDict):
+    """What happened; `data` is its subject as the API shows it, at that moment."""
+
+    id: Id
+    sequence: int | None
+    type: str
+    timestamp: Time
+    subject_id: str
+    data: dict[str, Any]
+
+
+def record(s: Session, kind: EventType, subject_id: str, data: Mapping[str, Any]) -> Event:
     """Something happened, if the caller's transaction is committed. `data` is small: the subject as the API shows it."""
-    event = Event(id=ids.new("evt"), type=kind, subject_id=subject_id, data=data, created_at=db.now())
+    event = Event(id=ids.new("evt"), type=kind, subject_id=subject_id, data=dict(data), created_at=db.now())
     s.add(event)
     return event
 
@@ -57,7 +70,7 @@ def first_kept(s: Session) -> int:
     return head(s) + 1 if oldest is None else oldest
 
 
-def document(event: Event) -> dict[str, Any]:
+def document(event: Event) -> EventDocument:
     """An event as the API, the stream and webhooks show it."""
     return {
         "id": event.id,

@@ -9,26 +9,29 @@ With `asset_id`, which every door takes, or sent to `/assets/{id}/versions`, the
 import asyncio
 from contextlib import aclosing
 from functools import partial
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from storage import StorageError
 from streamer import db, http
-from streamer.accounts import limits, logins
+from streamer.accounts import doors, limits, logins
 from streamer.accounts.limits import Kind
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.catalog import documents as films
 from streamer.catalog import versions_api
+from streamer.catalog.documents import AssetDocument, VersionDocument
 from streamer.catalog.tables import Policy
 from streamer.catalog.versions_api import NewVersion
 from streamer.errors import Invalid, NotFound, Problem
 from streamer.ingest import documents, duplicates, held, imports, uploads, wanted
+from streamer.ingest.documents import UploadDocument
 from streamer.ingest.multipart import api as multipart
 from streamer.ingest.stream import UNLIMITED, linger, receiver
 from streamer.ingest.tables import OnDuplicate, Upload, UploadState
@@ -36,8 +39,34 @@ from streamer.ingest.tus import api as tus
 from streamer.ingest.uploads import Received
 from streamer.ingest.wanted import Wanted
 from streamer.jobs import api as jobs_api
+from streamer.jobs.api import JobDocument
+from streamer.operations import BYTES, Id, Operation, Page, PageQuery, Special
 from streamer.problems import of as problem_of
 from streamer.services import Services
+
+
+class FileQuery(TypedDict, total=False):
+    """What goes with a file that is the body."""
+
+    filename: str
+    title: Annotated[str, Field(description="From the file's name when it is not said.")]
+    policy: Policy
+    on_duplicate: Literal[OnDuplicate.KEEP, OnDuplicate.OFFER]
+    asset_id: Annotated[Id, Field(description="The film that gets a new version of it.")]
+
+
+class Took(TypedDict):
+    """An upload, and the film and the job it became; without those when it is held for a decision."""
+
+    upload: UploadDocument
+    asset: AssetDocument | None
+    job: JobDocument | None
+
+
+class UploadQuery(PageQuery, total=False):
+    """Which uploads."""
+
+    state: UploadState
 
 
 @limits.counted(Kind.UPLOADS)
@@ -79,7 +108,7 @@ class NewImport(BaseModel):
 
 
 def create_import(request: Request) -> Response:
-    who, services = logins.require(request, Permission.UPLOADS_CREATE), http.services(request)
+    who, services = logins.require(request), http.services(request)
     body = http.read(request, NewImport)
     url = imports.checked(body.url, services.config.outbound)
     on_duplicate = duplicates.choice(body.on_duplicate, who)
@@ -112,12 +141,12 @@ def read_upload(request: Request) -> Response:
 
 
 def keep_upload(request: Request) -> Response:
-    who, services = logins.require(request, Permission.UPLOADS_CREATE), http.services(request)
+    who, services = logins.require(request), http.services(request)
     return _answer(services, held.keep(services, who.user_id, request.path_params["id"]))
 
 
 def discard_upload(request: Request) -> Response:
-    who, services = logins.require(request, Permission.UPLOADS_CREATE), http.services(request)
+    who, services = logins.require(request), http.services(request)
     dropped = held.discard(services, who.user_id, request.path_params["id"])
     with db.reading(services) as s:
         return JSONResponse(documents.upload(services, s, dropped))
@@ -155,7 +184,7 @@ def _answer(services: Services, done: Received) -> Response:
     with db.reading(services) as s:
         upload = documents.upload(services, s, done.upload)
         asset = films.asset(services, s, done.asset) if done.asset else None
-    document = {"upload": upload, "asset": asset, "job": jobs_api.document(done.job, None) if done.job else None}
+    document: Took = {"upload": upload, "asset": asset, "job": jobs_api.document(done.job, None) if done.job else None}
     if done.asset is None:
         return JSONResponse(document, 202, {"Location": f"/api/v1/uploads/{done.upload.id}"})
     made = f"/versions/{done.job.subject_id}" if done.upload.replaces and done.job else ""
@@ -169,14 +198,76 @@ def _state(text: str) -> UploadState:
         raise Invalid(f"state must be one of {', '.join(UploadState)}.") from None
 
 
+_SEND = doors.allowed(Permission.UPLOADS_CREATE)
+_DECIDE = doors.own(Permission.UPLOADS_CREATE)
+_VERSION = doors.changeable(Permission.ASSETS_WRITE, seen=Permission.ASSETS_READ)
+_FILE = Special(max_body_size=UNLIMITED)
+
 routes = [
-    Route("/uploads", create_upload, methods=["POST"], max_body_size=UNLIMITED),
-    Route("/assets/{id}/versions", create_version, methods=["POST"], max_body_size=UNLIMITED),
-    Route("/imports", create_import, methods=["POST"]),
-    Route("/uploads", list_uploads),
+    doors.route(
+        "/uploads",
+        create_upload,
+        Operation(
+            "POST",
+            "Upload a film in one request",
+            _SEND,
+            Took,
+            201,
+            file=BYTES,
+            query=FileQuery,
+            also={202: Took},
+            refuses=(404, 409, 423, 507),
+        ),
+        asks_itself=True,
+        special=_FILE,
+    ),
+    doors.route(
+        "/assets/{id}/versions",
+        create_version,
+        Operation(
+            "POST",
+            "Make another version of a film",
+            _VERSION,
+            VersionDocument | Took,
+            201,
+            body=NewVersion,
+            file=BYTES,
+            query=FileQuery,
+            also={202: Took},
+            refuses=(409, 410, 423, 507),
+        ),
+        asks_itself=True,
+        special=_FILE,
+    ),
+    doors.route(
+        "/imports",
+        create_import,
+        Operation(
+            "POST",
+            "Have a film fetched from a URL",
+            _SEND,
+            UploadDocument,
+            202,
+            body=NewImport,
+            refuses=(404, 409, 507),
+        ),
+    ),
+    doors.route(
+        "/uploads",
+        list_uploads,
+        Operation("GET", "List your uploads", doors.ACCOUNT, Page[UploadDocument], query=UploadQuery),
+    ),
     *multipart.routes,
-    Route("/uploads/{id}", read_upload),
-    Route("/uploads/{id}/keep", keep_upload, methods=["POST"]),
-    Route("/uploads/{id}/discard", discard_upload, methods=["POST"]),
+    doors.route("/uploads/{id}", read_upload, Operation("GET", "Read an upload", doors.own(), UploadDocument)),
+    doors.route(
+        "/uploads/{id}/keep",
+        keep_upload,
+        Operation("POST", "Keep an upload that was held", _DECIDE, Took, 201, also={202: Took}, refuses=(409,)),
+    ),
+    doors.route(
+        "/uploads/{id}/discard",
+        discard_upload,
+        Operation("POST", "Drop an upload that was held", _DECIDE, UploadDocument, refuses=(409,)),
+    ),
     *tus.routes,
 ]

@@ -1,19 +1,52 @@
 """Uploads as the API shows them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from typing_extensions import TypedDict
 
 from streamer.catalog.tables import Asset
-from streamer.ingest.tables import Import, Upload
+from streamer.ingest.tables import Import, Upload, UploadState
 from streamer.jobs import api as jobs_api
 from streamer.jobs import jobs, progress
+from streamer.jobs.api import JobDocument
+from streamer.operations import Id, Time, one_of
 from streamer.services import Services
 
 
-def uploads(services: Services, s: Session, rows: Sequence[Upload]) -> list[dict[str, Any]]:
+class SameFilm(TypedDict):
+    """A film that has the same bytes."""
+
+    asset_id: Id
+    title: str
+
+
+class _Upload(TypedDict):
+    id: Id
+    asset_id: Id | None
+    replaces: Id | None
+    filename: str
+    declared_size: int | None
+    received: int
+    state: Annotated[str, one_of(UploadState)]
+    sha256: str | None
+    warning: dict[str, Any] | None
+    error: dict[str, Any] | None
+    created_at: Time
+    updated_at: Time
+
+
+class UploadDocument(_Upload):
+    """A file on its way in, sizes in bytes. `url` and `job` are of one that the server fetches itself."""
+
+    duplicate_of: SameFilm | None
+    url: str | None
+    job: JobDocument | None
+
+
+def uploads(services: Services, s: Session, rows: Sequence[Upload]) -> list[UploadDocument]:
     """A fixed number of queries and one round trip to Redis, however many rows."""
     equal = s.scalars(select(Asset).where(Asset.id.in_([row.duplicate_of for row in rows if row.duplicate_of])))
     titles = {asset.id: asset.title for asset in equal if asset.deleted_at is None}
@@ -32,12 +65,12 @@ def uploads(services: Services, s: Session, rows: Sequence[Upload]) -> list[dict
     ]
 
 
-def upload(services: Services, s: Session, row: Upload) -> dict[str, Any]:
+def upload(services: Services, s: Session, row: Upload) -> UploadDocument:
     """One of them."""
     return uploads(services, s, [row])[0]
 
 
-def _upload(row: Upload) -> dict[str, Any]:
+def _upload(row: Upload) -> _Upload:
     return {
         "id": row.id,
         "asset_id": row.asset_id,
@@ -54,6 +87,6 @@ def _upload(row: Upload) -> dict[str, Any]:
     }
 
 
-def _film(asset_id: str | None, titles: dict[str, str]) -> dict[str, str] | None:
+def _film(asset_id: str | None, titles: dict[str, str]) -> SameFilm | None:
     """None too when that film has been deleted since."""
-    return {"asset_id": asset_id, "title": titles[asset_id]} if asset_id in titles else None
+    return {"asset_id": asset_id, "title": titles[asset_id]} if asset_id and asset_id in titles else None

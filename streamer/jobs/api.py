@@ -1,22 +1,78 @@
 """Jobs over JSON: see them, stop them, start them again."""
 
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from streamer import db, http, ids
-from streamer.accounts import logins
+from streamer.accounts import doors, logins
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.errors import Forbidden, Invalid, NotFound
 from streamer.jobs import jobs, progress, queues, steps
 from streamer.jobs.progress import Progress
 from streamer.jobs.tables import Job, State
+from streamer.operations import Id, Operation, Page, PageQuery, Time, one_of
 from streamer.services import Services
+
+
+class ProgressDocument(TypedDict):
+    """How far it is; `speed` is a multiple of real time. Null where it is not known yet."""
+
+    stage: str
+    percent: float
+    eta_s: float | None
+    speed: float | None
+
+
+class _Status(TypedDict):
+    state: Annotated[str, one_of(State)]
+    attempt: int
+    max_attempts: int
+    progress: ProgressDocument | None
+    error: dict[str, Any] | None
+
+
+class JobDocument(_Status):
+    """A piece of work on one subject."""
+
+    id: Id
+    kind: str
+    subject_id: Id
+    priority: int
+    cancel_requested: bool
+    run_after: Time
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+
+
+class JobStep(_Status):
+    """A part of a job; its name is unique in it."""
+
+    id: Id
+    name: str | None
+    worker: str | None
+    started_at: Time | None
+    finished_at: Time | None
+
+
+class JobWithSteps(JobDocument):
+    """A job with its parts."""
+
+    steps: list[JobStep]
+
+
+class JobQuery(PageQuery, total=False):
+    """Which jobs."""
+
+    state: State
+    subject_id: Annotated[str, Field(description="What the work is on: a version, an asset, an upload.")]
 
 
 def list_jobs(request: Request) -> Response:
@@ -41,7 +97,8 @@ def read_job(request: Request) -> Response:
         parts = steps.of(s, row.id)
     known = progress.read(services.kv_sync, [row.id, *(part.id for part in parts)])
     shown = [step_document(part, known.get(part.id)) for part in parts]
-    return JSONResponse({**document(row, known.get(row.id)), "steps": shown})
+    told: JobWithSteps = {**document(row, known.get(row.id)), "steps": shown}
+    return JSONResponse(told)
 
 
 def cancel_job(request: Request) -> Response:
@@ -64,7 +121,7 @@ def retry_job(request: Request) -> Response:
     return _answer(services, row)
 
 
-def document(row: Job, known: Progress | None) -> dict[str, Any]:
+def document(row: Job, known: Progress | None) -> JobDocument:
     """A job as the API shows it."""
     return {
         "id": row.id,
@@ -80,7 +137,7 @@ def document(row: Job, known: Progress | None) -> dict[str, Any]:
     }
 
 
-def step_document(row: Job, known: Progress | None) -> dict[str, Any]:
+def step_document(row: Job, known: Progress | None) -> JobStep:
     """A part of a job: a run of chunks, a sound track. The name is unique in its job."""
     return {
         "id": row.id,
@@ -92,8 +149,8 @@ def step_document(row: Job, known: Progress | None) -> dict[str, Any]:
     }
 
 
-def _status(row: Job, known: Progress | None) -> dict[str, Any]:
-    shown = (
+def _status(row: Job, known: Progress | None) -> _Status:
+    shown: ProgressDocument | None = (
         {"stage": known.stage, "percent": known.percent, "eta_s": known.eta_s, "speed": known.speed} if known else None
     )
     return {
@@ -132,9 +189,16 @@ def _state(text: str) -> State:
         raise Invalid(f"state must be one of {', '.join(State)}.") from None
 
 
+_READ = doors.readable(Permission.JOBS_READ)
+_WRITE = doors.changeable(Permission.JOBS_WRITE, seen=Permission.JOBS_READ)
+
 routes = [
-    Route("/jobs", list_jobs),
-    Route("/jobs/{id}", read_job),
-    Route("/jobs/{id}/cancel", cancel_job, methods=["POST"]),
-    Route("/jobs/{id}/retry", retry_job, methods=["POST"]),
+    doors.route("/jobs", list_jobs, Operation("GET", "List jobs", doors.ACCOUNT, Page[JobDocument], query=JobQuery)),
+    doors.route("/jobs/{id}", read_job, Operation("GET", "Read a job with its steps", _READ, JobWithSteps)),
+    doors.route(
+        "/jobs/{id}/cancel", cancel_job, Operation("POST", "Cancel a job", _WRITE, JobDocument, refuses=(409,))
+    ),
+    doors.route(
+        "/jobs/{id}/retry", retry_job, Operation("POST", "Run a job again", _WRITE, JobDocument, refuses=(409,))
+    ),
 ]

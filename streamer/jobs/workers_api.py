@@ -1,22 +1,47 @@
 """Workers over JSON: who is there, what they do, pause and resume."""
 
-from typing import Any
+from typing import Literal
 
 import redis
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from streamer import db, http, kv
-from streamer.accounts import logins
+from streamer.accounts import doors
 from streamer.accounts.roles import Permission
 from streamer.errors import Unavailable
 from streamer.jobs import workers
 from streamer.jobs.workers import Seen
+from streamer.operations import Operation, Time
+
+
+class WorkerDocument(TypedDict):
+    """A worker process on some host."""
+
+    name: str
+    host: str
+    state: Literal["idle", "busy", "paused"]
+    paused: bool
+    job_id: str | None
+    started_at: Time
+
+
+class Workers(TypedDict):
+    """Those that were heard of, and every name that is paused: of a worker, or of a host."""
+
+    data: list[WorkerDocument]
+    paused: list[str]
+
+
+class PauseDocument(TypedDict):
+    """Whether a worker, or all of a host, take nothing new."""
+
+    name: str
+    paused: bool
 
 
 def list_workers(request: Request) -> Response:
-    logins.require(request, Permission.JOBS_READ)
     services = http.services(request)
     try:
         connection = kv.open_bytes(services.config.redis, services.config.redis_url)
@@ -24,24 +49,23 @@ def list_workers(request: Request) -> Response:
             found, paused = workers.listed(s, connection), sorted(workers.names(s))
     except redis.RedisError:
         raise Unavailable("Redis does not answer, so nobody knows which workers there are. Jobs are safe.") from None
-    return JSONResponse({"data": [document(each) for each in found], "paused": paused})
+    told: Workers = {"data": [document(each) for each in found], "paused": paused}
+    return JSONResponse(told)
 
 
 def pause_worker(request: Request) -> Response:
-    logins.require(request, Permission.JOBS_WRITE)
     name = request.path_params["name"]
     db.retrying(http.services(request), lambda s: workers.pause(s, name))
-    return JSONResponse({"name": name, "paused": True})
+    return _told(name, True)
 
 
 def resume_worker(request: Request) -> Response:
-    logins.require(request, Permission.JOBS_WRITE)
     name = request.path_params["name"]
     db.retrying(http.services(request), lambda s: workers.resume(s, name))
-    return JSONResponse({"name": name, "paused": False})
+    return _told(name, False)
 
 
-def document(worker: Seen) -> dict[str, Any]:
+def document(worker: Seen) -> WorkerDocument:
     """A worker as the API shows it."""
     return {
         "name": worker.name,
@@ -53,8 +77,17 @@ def document(worker: Seen) -> dict[str, Any]:
     }
 
 
+def _told(name: str, paused: bool) -> Response:
+    told: PauseDocument = {"name": name, "paused": paused}
+    return JSONResponse(told)
+
+
+_READ, _WRITE = doors.allowed(Permission.JOBS_READ), doors.allowed(Permission.JOBS_WRITE)
+
 routes = [
-    Route("/workers", list_workers),
-    Route("/workers/{name}/pause", pause_worker, methods=["POST"]),
-    Route("/workers/{name}/resume", resume_worker, methods=["POST"]),
+    doors.route("/workers", list_workers, Operation("GET", "List workers", _READ, Workers)),
+    doors.route(
+        "/workers/{name}/pause", pause_worker, Operation("POST", "Pause a worker or a host", _WRITE, PauseDocument)
+    ),
+    doors.route("/workers/{name}/resume", resume_worker, Operation("POST", "End a pause", _WRITE, PauseDocument)),
 ]

@@ -4,20 +4,19 @@ What asks for a letter is answered 202, the same whether an address is known or 
 themselves or for others.
 """
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from streamer import db, http
-from streamer.accounts import limits, logins, throttle
-from streamer.accounts.api import session_response, user_document
+from streamer.accounts import doors, limits, logins, throttle
+from streamer.accounts.api import UserDocument, session_response, user_document
 from streamer.accounts.limits import Kind
 from streamer.accounts.roles import Permission
 from streamer.membership import addresses, confirmations, invitations, own_password, recovery, signups
 from streamer.membership.tables import Invitation
+from streamer.operations import Id, Listed, Operation, Time
 
 
 class _Body(BaseModel):
@@ -64,22 +63,44 @@ class NewAddress(_Body):
     password: str
 
 
+class InvitationDocument(TypedDict):
+    """An invitation that waits; its link is only in the letter."""
+
+    id: Id
+    email: str
+    role: str
+    invited_by: str | None
+    created_at: Time
+    expires_at: Time
+
+
+class OnItsWay(TypedDict):
+    """The same whether the address is known or not."""
+
+    detail: str
+
+
+class Confirmed(TypedDict):
+    """What the link was for, and the account as it is now."""
+
+    confirmed: str
+    user: UserDocument
+
+
 def list_invitations(request: Request) -> Response:
     """Those that can be accepted."""
-    logins.require(request, Permission.USERS_READ)
     with db.reading(http.services(request)) as s:
         return JSONResponse({"data": [document(row) for row in invitations.pending(s)]})
 
 
 def create_invitation(request: Request) -> Response:
-    who = logins.require(request, Permission.USERS_WRITE)
+    who = logins.require(request)
     body = http.read(request, NewInvitation)
     made = invitations.invite(http.services(request), body.email, body.role, by=who.user_id, held=who.permissions)
     return JSONResponse(document(made), 201)
 
 
 def revoke_invitation(request: Request) -> Response:
-    logins.require(request, Permission.USERS_WRITE)
     db.retrying(http.services(request), lambda s: invitations.revoke(s, request.path_params["id"]))
     return Response(status_code=204)
 
@@ -107,7 +128,8 @@ def confirm(request: Request) -> Response:
     logins.refuse_foreign(request)
     body = http.read(request, Confirmation)
     purpose, user = confirmations.confirm(http.services(request), body.token)
-    return JSONResponse({"confirmed": purpose, "user": user_document(user)})
+    told: Confirmed = {"confirmed": purpose, "user": user_document(user)}
+    return JSONResponse(told)
 
 
 @limits.counted(Kind.LETTERS)
@@ -158,7 +180,7 @@ def count_letter(request: Request, email: str) -> None:
     throttle.count_letter(http.services(request), email, logins.client_address(request))
 
 
-def document(row: Invitation) -> dict[str, Any]:
+def document(row: Invitation) -> InvitationDocument:
     """An invitation as the API shows it; its link is only in the letter."""
     return {
         "id": row.id,
@@ -171,19 +193,62 @@ def document(row: Invitation) -> dict[str, Any]:
 
 
 def _on_its_way() -> Response:
-    return JSONResponse({"detail": "If that address can be written to, a letter is on its way."}, 202)
+    told: OnItsWay = {"detail": "If that address can be written to, a letter is on its way."}
+    return JSONResponse(told, 202)
 
+
+_READ, _WRITE = doors.allowed(Permission.USERS_READ), doors.allowed(Permission.USERS_WRITE)
 
 routes = [
-    Route("/invitations", list_invitations),
-    Route("/invitations", create_invitation, methods=["POST"]),
-    Route("/invitations/accept", accept_invitation, methods=["POST"]),
-    Route("/invitations/{id}", revoke_invitation, methods=["DELETE"]),
-    Route("/sign-ups", sign_up, methods=["POST"]),
-    Route("/confirmations", confirm, methods=["POST"]),
-    Route("/password-resets", forgotten, methods=["POST"]),
-    Route("/password-resets/confirm", reset_password, methods=["POST"]),
-    Route("/me/password", change_password, methods=["POST"]),
-    Route("/me/verification", verify_address, methods=["POST"]),
-    Route("/me/address", change_address, methods=["POST"]),
+    doors.route(
+        "/invitations", list_invitations, Operation("GET", "List invitations", _READ, Listed[InvitationDocument])
+    ),
+    doors.route(
+        "/invitations",
+        create_invitation,
+        Operation("POST", "Invite somebody", _WRITE, InvitationDocument, 201, body=NewInvitation, refuses=(409,)),
+    ),
+    doors.route(
+        "/invitations/accept",
+        accept_invitation,
+        Operation("POST", "Accept an invitation", doors.OPEN, UserDocument, 201, body=Acceptance, refuses=(403, 409)),
+    ),
+    doors.route(
+        "/invitations/{id}",
+        revoke_invitation,
+        Operation("DELETE", "Take an invitation back", _WRITE, status=204, refuses=(409,)),
+    ),
+    doors.route(
+        "/sign-ups", sign_up, Operation("POST", "Sign up", doors.OPEN, OnItsWay, 202, body=SignUp, refuses=(403,))
+    ),
+    doors.route(
+        "/confirmations",
+        confirm,
+        Operation("POST", "Confirm an address", doors.OPEN, Confirmed, body=Confirmation, refuses=(403, 409)),
+    ),
+    doors.route(
+        "/password-resets",
+        forgotten,
+        Operation("POST", "Ask for a new password", doors.OPEN, OnItsWay, 202, body=Forgotten, refuses=(403,)),
+    ),
+    doors.route(
+        "/password-resets/confirm",
+        reset_password,
+        Operation("POST", "Set a new password", doors.OPEN, status=204, body=NewPassword, refuses=(403,)),
+    ),
+    doors.route(
+        "/me/password",
+        change_password,
+        Operation("POST", "Change your password", doors.PERSON, SessionDocument, body=OwnPassword),
+    ),
+    doors.route(
+        "/me/verification",
+        verify_address,
+        Operation("POST", "Have your address confirmed", doors.PERSON, OnItsWay, 202, refuses=(409,)),
+    ),
+    doors.route(
+        "/me/address",
+        change_address,
+        Operation("POST", "Change your address", doors.PERSON, OnItsWay, 202, body=NewAddress, refuses=(409,)),
+    ),
 ]

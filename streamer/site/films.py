@@ -17,6 +17,7 @@ from streamer import db, ids
 from streamer.accounts import logins
 from streamer.accounts.logins import Principal
 from streamer.catalog import documents
+from streamer.catalog.documents import AssetDocument
 from streamer.catalog.tables import Asset, PlaybackId
 from streamer.delivery import policies
 from streamer.delivery.policies import Verdict
@@ -58,7 +59,7 @@ def state(request: Request) -> Response:
     return JSONResponse(_state(_film(request, logins.principal(request))), headers={"Cache-Control": "no-store"})
 
 
-def _film(request: Request, who: Principal | None) -> dict[str, Any]:
+def _film(request: Request, who: Principal | None) -> AssetDocument:
     services: Services = request.app.state.services
     with db.reading(services) as s:
         return documents.asset(services, s, _allowed(services, s, request.path_params["playback_id"], who))
@@ -80,11 +81,11 @@ def _allowed(services: Services, s: Session, playback_id: str, who: Principal | 
             raise NotFound("There is no film under this link.")
 
 
-def _state(film: dict[str, Any]) -> dict[str, Any]:
+def _state(film: AssetDocument) -> dict[str, Any]:
     return {"playable": film["playable"], "processing": film["processing"], "progress": film["progress"]}
 
 
-def _facts(film: dict[str, Any]) -> str:
+def _facts(film: AssetDocument) -> str:
     short_side = min(film["width"] or 0, film["height"] or 0)
     parts = (
         clock(film["duration_s"]),

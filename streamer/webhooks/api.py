@@ -1,18 +1,16 @@
 """Webhook endpoints over JSON. A secret is shown when it is made and never again."""
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from streamer import db, http
-from streamer.accounts import logins
+from streamer.accounts import doors
 from streamer.accounts.roles import Permission
-from streamer.services import Services
+from streamer.operations import Id, Operation, Page, PageQuery, Time
 from streamer.webhooks import deliveries_api, endpoints, events_api
 from streamer.webhooks.tables import Endpoint
 
@@ -40,30 +38,52 @@ class Rotation(_Body):
     overlap_s: int = Field(default=endpoints.OVERLAP_S, ge=0, le=endpoints.OVERLAP_MAX_S)
 
 
+class EndpointDocument(TypedDict):
+    """Where events are sent, without its secret. While it fails it is tried more and more seldom, and `quiet_until` then."""
+
+    id: Id
+    url: str
+    types: list[str]
+    description: str
+    enabled: bool
+    disabled_at: Time | None
+    disabled_reason: str | None
+    failing_since: Time | None
+    quiet_until: Time | None
+    old_secret_until: Time | None
+    created_at: Time
+
+
+class EndpointWithSecret(EndpointDocument):
+    """With the secret that was made now: what sent events are signed with. It is shown this once."""
+
+    secret: str
+
+
 def list_endpoints(request: Request) -> Response:
-    services = _allowed(request, Permission.WEBHOOKS_READ)
+    services = http.services(request)
     with db.reading(services) as s:
         rows, cursor = http.page(request, s, select(Endpoint), Endpoint.id)
     return JSONResponse({"data": [_endpoint(row) for row in rows], "next_cursor": cursor})
 
 
 def create_endpoint(request: Request) -> Response:
-    services = _allowed(request, Permission.WEBHOOKS_WRITE)
+    services = http.services(request)
     wanted = http.read(request, NewEndpoint).model_dump()
     row, secret = db.retrying(
         services, lambda s: endpoints.create(s, services.secrets, services.config.outbound, **wanted)
     )
-    return JSONResponse({**_endpoint(row), "secret": secret}, 201)
+    return JSONResponse(_with_secret(row, secret), 201)
 
 
 def read_endpoint(request: Request) -> Response:
-    services = _allowed(request, Permission.WEBHOOKS_READ)
+    services = http.services(request)
     with db.reading(services) as s:
         return JSONResponse(_endpoint(_row(request, s)))
 
 
 def change_endpoint(request: Request) -> Response:
-    services = _allowed(request, Permission.WEBHOOKS_WRITE)
+    services = http.services(request)
     wanted = http.read(request, EndpointChange).model_dump()
 
     def change(s: Session) -> Endpoint:
@@ -75,13 +95,13 @@ def change_endpoint(request: Request) -> Response:
 
 
 def delete_endpoint(request: Request) -> Response:
-    services = _allowed(request, Permission.WEBHOOKS_WRITE)
+    services = http.services(request)
     db.retrying(services, lambda s: s.delete(_row(request, s)))
     return Response(status_code=204)
 
 
 def rotate_secret(request: Request) -> Response:
-    services = _allowed(request, Permission.WEBHOOKS_WRITE)
+    services = http.services(request)
     wanted = http.read(request, Rotation)
 
     def rotate(s: Session) -> tuple[Endpoint, str]:
@@ -89,20 +109,18 @@ def rotate_secret(request: Request) -> Response:
         return row, endpoints.rotate(row, services.secrets, wanted.overlap_s)
 
     row, secret = db.retrying(services, rotate)
-    return JSONResponse({**_endpoint(row), "secret": secret})
-
-
-def _allowed(request: Request, permission: Permission) -> Services:
-    logins.require(request, permission)
-    services: Services = request.app.state.services
-    return services
+    return JSONResponse(_with_secret(row, secret))
 
 
 def _row(request: Request, s: Session) -> Endpoint:
     return endpoints.get(s, request.path_params["id"])
 
 
-def _endpoint(row: Endpoint) -> dict[str, Any]:
+def _with_secret(row: Endpoint, secret: str) -> EndpointWithSecret:
+    return {**_endpoint(row), "secret": secret}
+
+
+def _endpoint(row: Endpoint) -> EndpointDocument:
     return {
         "id": row.id,
         "url": row.url,
@@ -118,13 +136,37 @@ def _endpoint(row: Endpoint) -> dict[str, Any]:
     }
 
 
+_READ, _WRITE = doors.allowed(Permission.WEBHOOKS_READ), doors.allowed(Permission.WEBHOOKS_WRITE)
+
 routes = [
     *events_api.routes,
     *deliveries_api.routes,
-    Route("/webhook-endpoints", list_endpoints),
-    Route("/webhook-endpoints", create_endpoint, methods=["POST"]),
-    Route("/webhook-endpoints/{id}", read_endpoint),
-    Route("/webhook-endpoints/{id}", change_endpoint, methods=["PATCH"]),
-    Route("/webhook-endpoints/{id}", delete_endpoint, methods=["DELETE"]),
-    Route("/webhook-endpoints/{id}/rotate-secret", rotate_secret, methods=["POST"]),
+    doors.route(
+        "/webhook-endpoints",
+        list_endpoints,
+        Operation("GET", "List webhook endpoints", _READ, Page[EndpointDocument], query=PageQuery),
+    ),
+    doors.route(
+        "/webhook-endpoints",
+        create_endpoint,
+        Operation("POST", "Add a webhook endpoint", _WRITE, EndpointWithSecret, 201, body=NewEndpoint, refuses=(409,)),
+    ),
+    doors.route(
+        "/webhook-endpoints/{id}", read_endpoint, Operation("GET", "Read a webhook endpoint", _READ, EndpointDocument)
+    ),
+    doors.route(
+        "/webhook-endpoints/{id}",
+        change_endpoint,
+        Operation("PATCH", "Change a webhook endpoint", _WRITE, EndpointDocument, body=EndpointChange),
+    ),
+    doors.route(
+        "/webhook-endpoints/{id}",
+        delete_endpoint,
+        Operation("DELETE", "Delete a webhook endpoint", _WRITE, status=204),
+    ),
+    doors.route(
+        "/webhook-endpoints/{id}/rotate-secret",
+        rotate_secret,
+        Operation("POST", "Change the secret of a webhook endpoint", _WRITE, EndpointWithSecret, body=Rotation),
+    ),
 ]

@@ -25,6 +25,7 @@ OPEN = {
     ("DELETE", "/playback-sessions/{id}"),
     ("OPTIONS", "/tus"),
     ("OPTIONS", "/tus/{id}"),
+    ("GET", "/openapi.json"),
 }
 OWN = {  # what anybody with an account may ask, about themselves and their own things
     ("DELETE", "/session"),

@@ -17,19 +17,20 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage import StorageError
-from streamer.accounts import limits, logins
+from streamer.accounts import doors, limits, logins
 from streamer.accounts.limits import Kind
 from streamer.accounts.roles import Permission
 from streamer.errors import Invalid, Problem
 from streamer.ingest import duplicates, wanted
 from streamer.ingest.stream import UNLIMITED, HandedOver, linger, receiver
 from streamer.ingest.tus import films, protocol, rows, transfers
+from streamer.ingest.tus.headers import AppendHeaders, CreateHeaders, Headers, OverrideHeaders
 from streamer.ingest.tus.protocol import Checksum
 from streamer.ingest.tus.rows import Opening, Resumable
+from streamer.operations import Operation, Special
 from streamer.problems import MethodNotAllowed
 from streamer.problems import of as problem_of
 from streamer.services import Services
@@ -220,15 +221,65 @@ def _has_body(request: Request) -> bool:
     return "transfer-encoding" in request.headers or _content_length(request) not in (None, 0)
 
 
-_SPOKEN = [Middleware(Spoken)]
+_NEW, _ITS = doors.allowed(Permission.UPLOADS_CREATE), doors.own(Permission.UPLOADS_CREATE)
+_REFUSES = (409, 410, 412, 415, 423, 460, 507)
+_SPECIAL = Special(middleware=[Middleware(Spoken)], max_body_size=UNLIMITED)
+_ABOUT = "tus 1.0.0; see its specification for all headers. Any tus client does this."
 
 routes = [
-    Route("/tus", collection, methods=["OPTIONS", "POST"], middleware=_SPOKEN, max_body_size=UNLIMITED),
-    Route(
+    doors.route(
+        "/tus",
+        collection,
+        Operation("OPTIONS", "Ask which tus this is", doors.OPEN, status=204, about=_ABOUT),
+        Operation(
+            "POST",
+            "Begin a resumable upload",
+            _NEW,
+            status=201,
+            file=protocol.BYTES,
+            headers=CreateHeaders,
+            refuses=(404, *_REFUSES),
+            about=_ABOUT,
+        ),
+        asks_itself=True,
+        special=_SPECIAL,
+    ),
+    doors.route(
         "/tus/{id}",
         resource,
-        methods=["OPTIONS", "HEAD", "PATCH", "DELETE", "POST"],
-        middleware=_SPOKEN,
-        max_body_size=UNLIMITED,
+        Operation("OPTIONS", "Ask which tus this is, at an upload", doors.OPEN, status=204, about=_ABOUT),
+        Operation("HEAD", "Ask how much has come", _ITS, headers=Headers, refuses=_REFUSES, about=_ABOUT),
+        Operation(
+            "PATCH",
+            "Send more of an upload",
+            _ITS,
+            status=204,
+            file=protocol.BYTES,
+            headers=AppendHeaders,
+            refuses=_REFUSES,
+            about=_ABOUT,
+        ),
+        Operation(
+            "DELETE",
+            "End a resumable upload",
+            _ITS,
+            status=204,
+            headers=Headers,
+            refuses=_REFUSES,
+            about=_ABOUT,
+        ),
+        Operation(
+            "POST",
+            "The same for clients that can't say PATCH or DELETE",
+            _ITS,
+            status=204,
+            also={200: None},
+            file=protocol.BYTES,
+            headers=OverrideHeaders,
+            refuses=(*_REFUSES, 405),
+            about=_ABOUT,
+        ),
+        asks_itself=True,
+        special=_SPECIAL,
     ),
 ]
