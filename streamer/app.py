@@ -43,7 +43,7 @@ from streamer.operations import ApiRoute, Operation
 from streamer.ops import health
 from streamer.problems import handlers
 from streamer.services import Services, close_services, open_services
-from streamer.site import errors, films
+from streamer.site import errors, films, reference
 from streamer.ui.assets import BuiltFiles
 from streamer.webhooks import api as webhooks_api
 
@@ -69,7 +69,7 @@ class Application(Starlette):
 def create_app(config: Config) -> Application:
     """The whole server as one ASGI application."""
     services = _services(config)
-    api = _api()
+    api = api_routes()
     app = Application(
         routes=_routes(services, api),
         middleware=_middleware(config),
@@ -91,7 +91,7 @@ def _services(config: Config) -> Services:
     return replace(services, poster_url=partial(cdn.poster_url, config, services.secrets))
 
 
-def _api() -> list[ApiRoute]:
+def api_routes() -> list[ApiRoute]:
     """Every route of the API. One that does not say who may ask has no place here."""
     routes = [
         *accounts_api.routes,
@@ -117,7 +117,7 @@ def _api() -> list[ApiRoute]:
 
 
 def _routes(services: Services, api: Sequence[ApiRoute]) -> list[BaseRoute]:
-    pages = [*films.routes, *admin_app.create(services)]
+    pages = [*films.routes, *reference.routes, *admin_app.create(services)]
     budgets = Budgets(services.kv)
     return [
         *health.routes,

@@ -246,7 +246,8 @@ def _renamed(document: dict[str, Any]) -> dict[str, Any]:
     text = re.sub(rf'"{_REF}([^"]+)"', lambda found: f'"{_REF}{names[found[1]]}"', json.dumps(document))
     renamed: dict[str, Any] = json.loads(text)
     renamed["components"]["schemas"] = {
-        names[name]: renamed["components"]["schemas"][name] for name in sorted(schemas, key=lambda one: names[one])
+        names[name]: {**renamed["components"]["schemas"][name], "title": names[name]}
+        for name in sorted(schemas, key=lambda one: names[one])
     }
     return renamed
 

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from streamer import db, http
 from streamer.accounts import doors, limits, logins, throttle
-from streamer.accounts.api import UserDocument, session_response, user_document
+from streamer.accounts.api import SessionDocument, UserDocument, session_response, user_document
 from streamer.accounts.limits import Kind
 from streamer.accounts.roles import Permission
 from streamer.membership import addresses, confirmations, invitations, own_password, recovery, signups

@@ -17,7 +17,16 @@ ADMIN = [
     "/admin/account",
 ]
 ADMIN += ["/admin/account/second-factor", "/admin/api-keys", "/admin/webhooks"]
-OPEN = ["/", "/admin/sign-in", "/admin/sign-up", "/admin/forgotten"]
+OPEN = [
+    "/",
+    "/docs",
+    "/docs?q=nothing+like+it",
+    "/docs/assets",
+    "/docs/tus",
+    "/admin/sign-in",
+    "/admin/sign-up",
+    "/admin/forgotten",
+]
 
 FAULTS = """() => {
   const faults = [];
