@@ -79,7 +79,7 @@ def _list(
     request: Request, who: Principal, *, refusal: Problem | None = None, name: str = "", wanted: Collection[str] = ()
 ) -> Response:
     with db.reading(http.services(request)) as s:
-        entries = rolebook.entries(s)
+        entries = rolebook.counted(s)
     return render(
         request,
         who,

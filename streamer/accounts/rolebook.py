@@ -6,9 +6,9 @@ caller's transaction. Changing a role changes what everybody with it may do, fro
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy import func, select
+from sqlalchemy import ScalarSelect, func, literal, select, union_all
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -20,12 +20,13 @@ from streamer.errors import Conflict, Forbidden, Invalid, NotFound
 
 Held = Collection[Permission] | None
 
+COUNTED = 1000
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,30}")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A role as it is now; `people` have it."""
+    """A role as it is now; `people` have it, of whom at most COUNTED are counted."""
 
     name: str
     permissions: frozenset[Permission]
@@ -43,15 +44,22 @@ def permissions(s: Session, role: str) -> frozenset[Permission]:
 
 def entries(s: Session) -> Sequence[Entry]:
     """Every role: built-in ones from the strongest on, then the others by name."""
-    people = {role: number for role, number in s.execute(select(User.role, func.count()).group_by(User.role))}
-    fixed = [Entry(role, PERMISSIONS[role], True, people.get(role, 0)) for role in Role]
+    fixed = [Entry(role, PERMISSIONS[role], True) for role in Role]
     made = s.scalars(select(CustomRole).order_by(CustomRole.name))
-    return fixed + [Entry(row.name, understood(row.permissions), False, people.get(row.name, 0)) for row in made]
+    return fixed + [Entry(row.name, understood(row.permissions), False) for row in made]
+
+
+def counted(s: Session) -> Sequence[Entry]:
+    """The same, with how many people have each. In one query, which costs no more on a site with very many."""
+    known = entries(s)
+    each = [select(literal(one.name), _number(one.name)) for one in known]
+    people = {role: number for role, number in s.execute(union_all(*each))}
+    return [replace(one, people=people[one.name]) for one in known]
 
 
 def entry(s: Session, name: str) -> Entry:
     """One of them, or NotFound."""
-    found = next((one for one in entries(s) if one.name == name), None)
+    found = next((one for one in counted(s) if one.name == name), None)
     if found is None:
         raise NotFound(f"There is no role {name[:40]}.")
     return found
@@ -111,6 +119,11 @@ def delete(s: Session, name: str, held: Held) -> None:
         )
     s.delete(role)
     audit.record(s, "role.delete", name, before={"permissions": role.permissions})
+
+
+def _number(role: str) -> ScalarSelect[int]:
+    some = select(User.id).where(User.role == role).limit(COUNTED).subquery()
+    return select(func.count()).select_from(some).scalar_subquery()
 
 
 def _changeable(s: Session, name: str, held: Held) -> CustomRole:

@@ -37,7 +37,7 @@ class RoleDocument(TypedDict):
 def list_roles(request: Request) -> Response:
     """All of them: there are never so many that they would need pages."""
     with db.reading(http.services(request)) as s:
-        return JSONResponse({"data": [_document(one) for one in rolebook.entries(s)]})
+        return JSONResponse({"data": [_document(one) for one in rolebook.counted(s)]})
 
 
 def read_role(request: Request) -> Response:

@@ -15,6 +15,7 @@ class User(Base):
     """A person. `email` is casefolded, and proved theirs since `email_verified_at`; a disabled account can't sign in and its keys and logins are dead."""
 
     __tablename__ = "users"
+    __table_args__ = (Index("ix_users_role_id", "role", "id"),)
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(exact(254), unique=True)

@@ -53,8 +53,7 @@ class Deleted(TypedDict):
 def list_assets(request: Request) -> Response:
     who, services = logins.require(request), http.services(request)
     with db.reading(services) as s:
-        query = assets.listed(who, request.query_params.get("q", ""))
-        rows, cursor = http.page(request, s, query, Asset.id)
+        rows, cursor = http.page(request, s, *assets.listed(who, request.query_params.get("q", "")))
         return JSONResponse({"data": documents.assets(services, s, rows), "next_cursor": cursor})
 
 

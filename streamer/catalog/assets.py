@@ -3,12 +3,12 @@
 import importlib
 
 from sqlalchemy import Select, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from streamer import ids
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
-from streamer.catalog import names, news, versions
+from streamer.catalog import names, news, search, versions
 from streamer.catalog.tables import OUT, Asset, PlaybackId, Publication
 from streamer.db import database_now, now
 from streamer.errors import Forbidden, NotFound
@@ -36,6 +36,7 @@ def create(s: Session, owner_id: str, title: str, *, asset_id: str | None = None
     )
     s.add(asset)
     s.flush()
+    search.index(s, asset)
     news.asset(s, EventType.ASSET_CREATED, asset)
     return asset
 
@@ -71,20 +72,20 @@ def changeable(s: Session, asset_id: str, who: Principal, permission: Permission
     return asset
 
 
-def listed(who: Principal, text: str = "") -> Select[Asset]:
-    """The films this principal sees in lists, for `http.page`; `text` is looked for in titles."""
+def listed(who: Principal, text: str = "") -> tuple[Select[Asset], InstrumentedAttribute[str]]:
+    """The films this principal sees in lists and the column they are paged by, for `http.page`; `text` is looked for in titles."""
+    owner_id = None if who.can(Permission.ASSETS_LIST) else who.user_id
+    if text.strip():
+        return search.found(text, owner_id)
     query = select(Asset).where(Asset.deleted_at.is_(None))
-    if not who.can(Permission.ASSETS_LIST):
-        query = query.where(Asset.owner_id == who.user_id)
-    if text := " ".join(text.split())[: names.TITLE_MAX]:
-        query = query.where(Asset.title.icontains(text, autoescape=True))
-    return query
+    return (query if owner_id is None else query.where(Asset.owner_id == owner_id)), Asset.id
 
 
 def change(s: Session, asset: Asset, *, title: str | None = None, publication: Publication | None = None) -> None:
     """Set what is given."""
     if title is not None:
         asset.title = names.title(title)
+        search.index(s, asset)
     if publication is not None:
         asset.publication = publication
     asset.updated_at = now()
@@ -94,6 +95,7 @@ def change(s: Session, asset: Asset, *, title: str | None = None, publication: P
 def delete(s: Session, asset: Asset) -> Job:
     """Tombstone it at once, stop its encodes, and queue the job that removes its objects, which is for the caller to dispatch."""
     asset.deleted_at = asset.updated_at = now()
+    search.forget(s, asset.id)
     news.asset(s, EventType.ASSET_DELETED, asset)
     s.execute(
         update(PlaybackId)

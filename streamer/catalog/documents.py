@@ -71,6 +71,8 @@ _NOTHING: _Playing = {
 
 def assets(services: Services, s: Session, rows: Sequence[Asset]) -> list[AssetDocument]:
     """A fixed number of queries and one round trip to Redis, however many rows."""
+    if not rows:
+        return []
     asset_ids = [row.id for row in rows]
     newest = versions.newest(s, asset_ids)
     live = versions.by_ids(s, [row.live_version_id for row in rows if row.live_version_id])

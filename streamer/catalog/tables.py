@@ -79,6 +79,20 @@ class Asset(Base):
     purged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class TitleWord(Base):
+    """What a title is found by, written by `search`: one row for each beginning of each of its words."""
+
+    __tablename__ = "title_words"
+    __table_args__ = (
+        Index("ix_title_words_asset_id", "asset_id"),
+        Index("ix_title_words_owner_id_word_asset_id", "owner_id", "word", "asset_id"),
+    )
+
+    word: Mapped[str] = mapped_column(exact(16), primary_key=True)
+    asset_id: Mapped[str] = mapped_column(Id, ForeignKey("assets.id"), primary_key=True)
+    owner_id: Mapped[str] = mapped_column(Id)
+
+
 class Version(Base):
     """One encode of one source, which several may share. `path` is the folder of its package (`versions.folder`), known once it is planned;
     `available_s` is how much of it plays. `options` differ from the server's settings (`again.Options`), `created_by` is a user.

@@ -20,7 +20,7 @@ class PlaybackSession(Base):
 
     __tablename__ = "playback_sessions"
     __table_args__ = (
-        Index(None, "asset_id", "created_at"),
+        Index(None, "asset_id", "id"),
         Index(None, "user_id", "created_at"),
         Index(None, "killed_at"),
     )

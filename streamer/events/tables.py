@@ -14,7 +14,7 @@ class Event(Base):
     and empty until a relay has seen the row committed."""
 
     __tablename__ = "events"
-    __table_args__ = (Index("ix_events_created_at", "created_at"),)
+    __table_args__ = (Index("ix_events_created_at", "created_at"), Index("ix_events_type_sequence", "type", "sequence"))
 
     entry: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
     id: Mapped[str] = mapped_column(Id, unique=True)

@@ -43,6 +43,7 @@ class Upload(Base):
     __table_args__ = (
         Index("ix_uploads_state_updated_at", "state", "updated_at"),
         Index("ix_uploads_user_id_id", "user_id", "id"),
+        Index("ix_uploads_user_id_state_id", "user_id", "state", "id"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)

@@ -33,7 +33,9 @@ class Job(Base):
         Index("ix_jobs_state_run_after", "state", "run_after"),
         Index("ix_jobs_state_lease_until", "state", "lease_until"),
         Index("ix_jobs_subject_id_id", "subject_id", "id"),
-        Index("ix_jobs_owner_id_id", "owner_id", "id"),
+        Index("ix_jobs_parent_id_id", "parent_id", "id"),
+        Index("ix_jobs_parent_id_state_id", "parent_id", "state", "id"),
+        Index("ix_jobs_owner_id_parent_id_id", "owner_id", "parent_id", "id"),
         Index("uq_jobs_parent_id_step", "parent_id", "step", unique=True),
     )
 

@@ -52,6 +52,8 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("event_id", "endpoint_id", name="uq_webhook_deliveries_event_id_endpoint_id"),
         Index("ix_webhook_deliveries_endpoint_id_state_due_at", "endpoint_id", "state", "due_at"),
+        Index("ix_webhook_deliveries_endpoint_id_id", "endpoint_id", "id"),
+        Index("ix_webhook_deliveries_endpoint_id_state_id", "endpoint_id", "state", "id"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)

@@ -49,7 +49,7 @@ def empty_tables(request: pytest.FixtureRequest, kind: str, folder: Path) -> str
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file to copy: a migration takes longer than most tests."""
     path = tmp_path_factory.mktemp("migrated") / "streamer.db"
-    _migrate(f"sqlite:///{path}")
+    migrate(f"sqlite:///{path}")
     return path
 
 
@@ -57,11 +57,11 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def migrated_mariadb(mariadb: str) -> str:
     """A database to empty, for the same reason."""
     url = fresh_database(mariadb)
-    _migrate(url)
+    migrate(url)
     return url
 
 
-def _migrate(url: str) -> None:
+def migrate(url: str) -> None:
     engine = db.create(Database(), url)
     migrations.upgrade(engine)
     engine.dispose()

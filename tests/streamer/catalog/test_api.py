@@ -102,8 +102,8 @@ def test_lists_are_paged_by_key_and_searched_by_title(site: Site) -> None:
     site.film(owner, "100 % true_story")
     for text, found in (
         ("film 3", ["Film 3"]),
-        ("%", ["100 % true_story"]),
-        ("e_s", ["100 % true_story"]),
+        ("%", []),
+        ("story 10", ["100 % true_story"]),
         ("ü" * 300, []),
     ):
         assert [one["title"] for one in client.get("/assets", params={"q": text}).json()["data"]] == found
