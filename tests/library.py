@@ -14,9 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
-from streamer import db, ids
+from streamer import db, ids, words
 from streamer.accounts.tables import AuditEntry, AuditHead, User
-from streamer.catalog import search
 from streamer.catalog.tables import Asset, PlaybackId, Rendition, TitleWord, Version
 from streamer.delivery.tables import PlaybackSession
 from streamer.events.tables import Event, EventHead
@@ -98,7 +97,7 @@ def _belongings(assets: Rows, versions: Rows, chance: random.Random) -> Iterator
         [
             {"word": word, "asset_id": a["id"], "owner_id": a["owner_id"]}
             for a in assets
-            for word in search.beginnings(a["title"])
+            for word in words.beginnings(a["title"])
         ],
     )
     yield Rendition, [_rendition(version["id"], name) for version in versions for name in ("v1080", "v720", "a128")]

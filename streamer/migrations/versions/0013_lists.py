@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
-from streamer.catalog import search
+from streamer import words
 
 revision = "0013"
 down_revision = "0012"
@@ -44,7 +44,7 @@ OLD: dict[str, tuple[list[str], ...]] = {
 def upgrade() -> None:
     _create(NEW)
     _drop(OLD)
-    words = op.create_table(
+    table = op.create_table(
         "title_words",
         sa.Column("word", exact(16, "utf8mb4"), primary_key=True),
         sa.Column("asset_id", exact(32), sa.ForeignKey("assets.id", name="fk_title_words_asset_id"), primary_key=True),
@@ -53,7 +53,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_title_words_asset_id", "title_words", ["asset_id"])
     op.create_index("ix_title_words_owner_id_word_asset_id", "title_words", ["owner_id", "word", "asset_id"])
-    _index_titles(words)
+    _index_titles(table)
 
 
 def downgrade() -> None:
@@ -62,7 +62,7 @@ def downgrade() -> None:
     _drop(NEW)
 
 
-def _index_titles(words: sa.Table) -> None:
+def _index_titles(table: sa.Table) -> None:
     assets = sa.table("assets", sa.column("id"), sa.column("owner_id"), sa.column("title"), sa.column("deleted_at"))
     there = (
         sa.select(assets.c.id, assets.c.owner_id, assets.c.title)
@@ -74,10 +74,10 @@ def _index_titles(words: sa.Table) -> None:
         rows = [
             {"word": word, "asset_id": key, "owner_id": owner}
             for key, owner, title in page
-            for word in search.beginnings(title)
+            for word in words.beginnings(title)
         ]
         if rows:
-            connection.execute(sa.insert(words), rows)
+            connection.execute(sa.insert(table), rows)
         last = page[-1].id
 
 

@@ -27,7 +27,7 @@ SECOND_PAGE = Asset.id < "ast_zzzzzzzzzzzzzzzzzzzz"
         assets.listed(ADMIN)[0].order_by(Asset.id.desc()).limit(51),
         assets.listed(ADMIN)[0].where(SECOND_PAGE).order_by(Asset.id.desc()).limit(51),
         assets.listed(VIEWER)[0].where(SECOND_PAGE).order_by(Asset.id.desc()).limit(51),
-        select(Job).where(Job.owner_id == ADMIN.user_id).order_by(Job.id.desc()).limit(51),
+        select(Job).where(Job.owner_id == ADMIN.user_id, Job.parent_id.is_(None)).order_by(Job.id.desc()).limit(51),
     ],
     ids=["all films", "all films, deep", "own films, deep", "own jobs"],
 )

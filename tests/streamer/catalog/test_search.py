@@ -1,9 +1,9 @@
 """What a film is found by: the beginnings of its title's words, on both databases alike."""
 
-from streamer import db
+from streamer import db, words
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import PERMISSIONS, Role
-from streamer.catalog import assets, search
+from streamer.catalog import assets
 from tests.streamer.site_under_test import Site
 
 ADMIN = Principal("usr_00000000000000000001", "a@example.org", "A", Role.ADMIN, PERMISSIONS[Role.ADMIN])
@@ -53,7 +53,7 @@ def test_the_longest_title_of_any_script_is_found(site: Site) -> None:
     owner, title = site.user("editor").id, "".join(chr(0x4E00 + number) for number in range(200))
     with db.session(site.services) as s:
         assets.create(s, owner, title)
-    assert titles(site, title) == {title} and len(search.beginnings(title)) == 597
+    assert titles(site, title) == {title} and len(words.beginnings(title)) == 597
 
 
 def titles(site: Site, text: str) -> set[str]:
