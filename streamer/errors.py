@@ -77,6 +77,9 @@ class TooSlow(Problem):
 
     status, default_code, title = 408, "too_slow", "The request took too long to arrive"
 
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail, headers={"Connection": "close"})  # the rest of it may still be on its way
+
 
 class Conflict(Problem):
     """The request is fine but the thing's present state is against it."""

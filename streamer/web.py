@@ -12,6 +12,7 @@ import uvicorn
 from streamer.app import create_app
 from streamer.config import LISTEN_FD, Config
 from streamer.listener import listen
+from streamer.wire import Guarded
 
 
 def serve(config: Config) -> None:
@@ -32,6 +33,7 @@ def _uvicorn(config: Config) -> uvicorn.Config:
     proxies = list(config.server.trusted_proxies)
     return uvicorn.Config(
         create_app(config),
+        http=Guarded,
         access_log=False,  # ours has the request id and no tokens
         log_config=None,
         server_header=False,

@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from streamer import listener
+from streamer.wire import Guarded
 
 
 class _Quick(uvicorn.Server):
@@ -26,6 +27,7 @@ def running(app: ASGIApp, *, trusted_proxies: tuple[str, ...] = ()) -> Iterator[
     sock = listener.listen("127.0.0.1", 0)
     options = uvicorn.Config(
         app,
+        http=Guarded,
         log_config=None,
         access_log=False,
         server_header=False,
