@@ -7,6 +7,7 @@ from starlette.routing import Route
 
 from admin.views import (
     account,
+    audit,
     films,
     invitations,
     joining,
@@ -56,6 +57,7 @@ def create(services: Services) -> list[Route]:
         Route("/admin/invitations", page(invitations.show)),
         Route("/admin/invitations", action(invitations.invite), methods=["POST"]),
         Route("/admin/invitations/{id}/revoke", action(invitations.revoke), methods=["POST"]),
+        Route("/admin/audit", page(audit.show)),
         Route("/admin/account", page(account.show)),
         Route("/admin/account/verification", action(account.verify), methods=["POST"]),
         Route("/admin/account/password", action(account.change_password), methods=["POST"]),

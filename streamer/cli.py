@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from storage import StorageError
 from streamer import log
+from streamer.accounts.audit import Actor, acting
 from streamer.accounts.cli import apikey, audit, user
 from streamer.command import ConfigFile, DataDir, opened, settings_of
 from streamer.config import API_KEY, ConfigError
@@ -23,7 +24,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Upload a film, get adaptive HLS, play it by a signed URL.",
 )
 workers = typer.Typer(no_args_is_help=True, help="Workers of all hosts: see, pause, resume.")
 user.command("invite")(membership.invite)
@@ -32,12 +32,22 @@ app.add_typer(workers, name="workers")
 app.add_typer(apikey, name="apikey")
 app.add_typer(audit, name="audit")
 
+_PARTS = ("up", "web", "worker", "scheduler")
+"""Commands that are the server itself; what the others change, the audit log puts down to the command line."""
+
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
 User = Annotated[
     str | None, typer.Option(help="Whose films they are: e-mail address, name or id.  [default: the only account]")
 ]
 Policy = Annotated[str, typer.Option(help="Who may watch: private or public.")]
 Port = Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.  [default: 8000]")]
+
+
+@app.callback()
+def begin(context: typer.Context) -> None:
+    """Upload a film, get adaptive HLS, play it by a signed URL."""
+    if context.invoked_subcommand not in _PARTS:
+        acting(Actor("command_line"))
 
 
 @app.command()

@@ -36,6 +36,7 @@ from streamer.config import Database
 T = TypeVar("T")
 
 _BEGIN = "sqlite_begin"
+_AT_END = "at_end"
 _MARIADB_RETRY = {1020, 1205, 1213}  # record changed, lock wait timeout, deadlock: the whole transaction may run again
 
 
@@ -142,6 +143,11 @@ def reading(source: HasEngine) -> Iterator[Session]:
         yield s
 
 
+def at_end(s: Session, work: Callable[[Session], None]) -> None:
+    """Have `work(s)` done as the last thing before the commit: what locks a row that everybody needs holds it no longer than it must."""
+    s.info[_AT_END].append(work)
+
+
 def retrying(source: HasEngine, work: Callable[[Session], T], *, tries: int = 5) -> T:
     """`work(session)` in one write transaction, the whole of it again (at most `tries` times) when the database says so.
 
@@ -212,5 +218,7 @@ def _sqlite(config: Database, url: URL) -> Engine:
 @contextmanager
 def _transaction(engine: Engine, begin: str) -> Iterator[Session]:
     bound = engine.execution_options(**{_BEGIN: begin})
-    with Session(bound, expire_on_commit=False) as s, s.begin():
+    with Session(bound, expire_on_commit=False, info={_AT_END: []}) as s, s.begin():
         yield s
+        for work in s.info[_AT_END]:
+            work(s)

@@ -106,6 +106,7 @@ def _page(
         form=given or dict.fromkeys(_FIELDS, "") | {"role": Role.EDITOR},
         password_min=http.services(request).config.accounts.password_min_chars,
         may_see_roles=who.can(Permission.ROLES_READ),
+        may_see_audit=who.can(Permission.AUDIT_READ),
         **common,
     )
 
@@ -128,6 +129,7 @@ def _person(
         role=role or person.role,
         beyond=beyond,
         has_second_factor=has_second_factor,
+        may_see_audit=who.can(Permission.AUDIT_READ),
         done=done,
         **common,
     )

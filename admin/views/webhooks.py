@@ -82,7 +82,7 @@ def change(request: Request, who: Principal, form: FormData) -> Response:
     services, given = _allowed(request), _given(form)
     rules = services.config.outbound
     try:
-        _change(request, lambda s, row: endpoints.change(row, rules, **_values(given)))
+        _change(request, lambda s, row: endpoints.change(s, row, rules, **_values(given)))
     except Invalid as refusal:
         return _page(request, who, request.path_params["id"], refusal=refusal, given=given)
     return _back(request, "changed")
@@ -91,7 +91,7 @@ def change(request: Request, who: Principal, form: FormData) -> Response:
 def set_enabled(request: Request, who: Principal, form: FormData) -> Response:
     """Off and on."""
     services, wanted = _allowed(request), text(form, "enabled") == "yes"
-    _change(request, lambda s, row: endpoints.change(row, services.config.outbound, enabled=wanted))
+    _change(request, lambda s, row: endpoints.change(s, row, services.config.outbound, enabled=wanted))
     return _back(request, "enabled" if wanted else "disabled")
 
 
@@ -99,7 +99,7 @@ def rotate(request: Request, who: Principal, form: FormData) -> Response:
     """A new secret, shown in the answer and never again."""
     services, chosen = _allowed(request), text(form, "overlap")
     overlap_s = int(chosen) if chosen in dict(OVERLAPS) else endpoints.OVERLAP_S
-    secret = _change(request, lambda s, row: endpoints.rotate(row, services.secrets, overlap_s))
+    secret = _change(request, lambda s, row: endpoints.rotate(s, row, services.secrets, overlap_s))
     return _page(request, who, request.path_params["id"], secret=secret)
 
 
@@ -147,7 +147,7 @@ def replay(request: Request, who: Principal, form: FormData) -> Response:
 def delete(request: Request, who: Principal, form: FormData) -> Response:
     """The endpoint and all that waits for it."""
     _allowed(request)
-    _change(request, lambda s, row: s.delete(row))
+    _change(request, endpoints.delete)
     return see(HERE)
 
 

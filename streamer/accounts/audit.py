@@ -3,49 +3,52 @@
     audit.record(s, "user.role", user.id, before={"role": "viewer"}, after={"role": "editor"})
 
 An entry's hash is SHA-256 over the hash before it and its own canonical JSON, so nothing can be altered, left out or put in between without every later hash
-being wrong (`verify`). Whoever can write to the database can also make a new chain: keep the last hash somewhere else. Who acts is known from the request
-(`acting`, set by `logins`); outside of any it is the command line. Passwords and tokens are never in it.
+being wrong (`audit_chain`). Whoever can write to the database can also make a new chain: keep the last hash somewhere else. Who acts is known from the request
+(`acting`, set by `logins`) or from the command line; otherwise it is the server itself. Passwords and tokens are never in it. Personal values can be
+erased: see `personal`.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 from structlog.contextvars import get_contextvars
 from typing_extensions import TypedDict
 
 from streamer import db, ids
+from streamer.accounts import personal
 from streamer.accounts.tables import AuditEntry, AuditHead
 from streamer.operations import Id, Time
 
-START = "0" * 64
-"""The hash before the first entry."""
+UNKNOWN = "unknown"
+"""The subject of what was tried with an account that there is not."""
 
-_BATCH = 500
+_PENDING = "audit"
 _SECRET = ("password", "secret", "token", "hash", "code")
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: an account by its session or by a key, somebody with a link from a letter, or the command line."""
+    """Who acts. `way`: an account by its `session` or by a `key`, a `visitor` who is not signed in but may have a `link` from a letter, the
+    `command_line`, or the `server` by itself."""
 
-    way: str = "command_line"
+    way: str = "server"
     user_id: str | None = None
     key_id: str | None = None
     address: str | None = None
 
 
-_COMMAND_LINE = Actor()
+_SERVER = Actor()
 _actor: ContextVar[Actor] = ContextVar("actor")
 
 
 class Content(TypedDict):
-    """What an entry says; `way` is session, key, link or command_line."""
+    """What an entry says; `way` is session, key, link, visitor, command_line or server."""
 
     sequence: int
     id: Id
@@ -59,16 +62,14 @@ class Content(TypedDict):
     subject_id: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
+    person_id: str | None
 
 
 class EntryDocument(Content):
-    """An entry with its hash, which holds the one before."""
+    """An entry with its hash, which holds the one before; `personal` has the salts of the values that can be erased, null where they were."""
 
+    personal: dict[str, str | None]
     hash: str
-
-
-class Broken(Exception):
-    """The chain does not hold; the text says where."""
 
 
 def acting(actor: Actor) -> None:
@@ -84,77 +85,46 @@ def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
     by: str | None = None,
+    person: str | None = None,
 ) -> None:
-    """Append an entry, if the caller's transaction is committed. `by` is whose account it is, for those who come by a link."""
-    actor = _actor.get(_COMMAND_LINE)
-    if by is not None and actor.way == "link":
-        actor = replace(actor, user_id=by)
-    head = s.scalars(select(AuditHead).with_for_update().execution_options(populate_existing=True)).one()
-    entry = AuditEntry(
-        sequence=head.sequence + 1,
-        id=ids.new("aud"),
-        at=db.now(),
-        way=actor.way,
-        user_id=actor.user_id,
-        key_id=actor.key_id,
-        address=actor.address,
-        request_id=get_contextvars().get("request_id"),
-        action=action,
-        subject_id=subject_id,
-        before=_clean(before),
-        after=_clean(after),
-    )
-    entry.hash = _hash(head.hash, entry)
-    head.sequence, head.hash = entry.sequence, entry.hash
-    s.add(entry)
-    s.flush()
+    """Append an entry, if the caller's transaction is committed. `by` is whose account it is, for those who come by a link.
+
+    `person` (a user's id, or that of what stands for somebody without an account) is whose e-mail address, name or title is in `before` and `after`.
+    """
+    actor = _actor.get(_SERVER)
+    if by is not None and actor.way == "visitor":
+        actor = replace(actor, way="link", user_id=by)
+    pending: list[AuditEntry] | None = s.info.get(_PENDING)
+    if pending is None:
+        pending = s.info[_PENDING] = []
+        db.at_end(s, _append)
+    pending.append(_entry(actor, action, subject_id, _clean(before), _clean(after), person))
 
 
-def after(s: Session, sequence: int, limit: int = _BATCH) -> Sequence[AuditEntry]:
-    """The entries behind that number, oldest first."""
-    return s.scalars(
-        select(AuditEntry).where(AuditEntry.sequence > sequence).order_by(AuditEntry.sequence).limit(limit)
-    ).all()
+def erase(s: Session, user_id: str, others: Collection[str] = ()) -> None:
+    """Forget the personal values of a person, who also had the ids `others`. Entries stay, with their hashes and ids."""
+    persons = {user_id, *others}
+    theirs = or_(AuditEntry.user_id == user_id, AuditEntry.person_id.in_(persons))
+    for entry in s.scalars(select(AuditEntry).where(theirs)).all():
+        places = personal_places(entry, persons)
+        entry.personal = {place: None if place in places else kept for place, kept in (entry.personal or {}).items()}
 
 
-def walk(source: db.HasEngine) -> Iterator[AuditEntry]:
-    """All entries, oldest first, in many short transactions."""
-    last = 0
-    while True:
-        with db.reading(source) as s:
-            batch = after(s, last)
-        yield from batch
-        if not batch:
-            return
-        last = batch[-1].sequence
-
-
-def verify(source: db.HasEngine) -> tuple[int, str]:
-    """How many entries there are, and the last hash; Broken at the first that is not what was written."""
-    with db.reading(source) as s:
-        head = s.scalars(select(AuditHead)).one()
-    last, chained = 0, START
-    for entry in walk(source):
-        if entry.sequence != last + 1:
-            raise Broken(f"Entry {last + 1} is missing.")
-        if entry.hash != _hash(chained, entry):
-            raise Broken(f"Entry {entry.sequence} is not what was written, or one before it was taken out.")
-        last, chained = entry.sequence, entry.hash
-        if last == head.sequence and chained != head.hash:
-            raise Broken(f"Entry {last} is not the one that was written last.")
-    if last < head.sequence:
-        raise Broken(f"Entries {last + 1} to {head.sequence} are missing.")
-    return last, chained
+def personal_places(entry: AuditEntry, persons: Collection[str]) -> set[str]:
+    """Which of its personal values are theirs: the address is whoever's acted, the rest whoever's the entry is about."""
+    acted = (entry.user_id or entry.person_id) in persons
+    about = entry.person_id in persons
+    return {place for place in entry.personal or {} if (acted if place == personal.ADDRESS else about)}
 
 
 def document(entry: AuditEntry) -> EntryDocument:
-    """An entry as the API and the export show it; without its hash it is what the hash is taken of."""
-    return {**_content(entry), "hash": entry.hash}
-
-
-def _hash(previous: str, entry: AuditEntry) -> str:
-    text = json.dumps(_content(entry), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
+    """An entry as the API and the export show it, with the salts that whoever checks its hash needs."""
+    kept = entry.personal or {}
+    shown = _content(entry)
+    shown["address"] = personal.value_of(kept, personal.ADDRESS, entry.address)
+    shown["before"] = personal.reveal(kept, "before", entry.before)
+    shown["after"] = personal.reveal(kept, "after", entry.after)
+    return {**shown, "personal": personal.salts(kept), "hash": entry.hash}
 
 
 def _content(entry: AuditEntry) -> Content:
@@ -171,7 +141,59 @@ def _content(entry: AuditEntry) -> Content:
         "subject_id": entry.subject_id,
         "before": entry.before,
         "after": entry.after,
+        "person_id": entry.person_id,
     }
+
+
+def hash_of(previous: str, entry: AuditEntry) -> str:
+    """The hash of an entry after the one with that hash."""
+    hashed: dict[str, Any] = {**_content(entry)}
+    if entry.personal is None:  # from before anything could be erased
+        del hashed["person_id"]
+    else:
+        hashed["personal"] = sorted(entry.personal)
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
+
+
+def _append(s: Session) -> None:
+    """All entries of the transaction, as its last act: everybody who changes anything waits for this row."""
+    head = s.scalars(select(AuditHead).with_for_update().execution_options(populate_existing=True)).one()
+    for entry in s.info.pop(_PENDING):
+        entry.sequence = head.sequence + 1
+        entry.hash = hash_of(head.hash, entry)
+        head.sequence, head.hash = entry.sequence, entry.hash
+        s.add(entry)
+    s.flush()
+
+
+def _entry(
+    actor: Actor,
+    action: str,
+    subject_id: str,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    person: str | None,
+) -> AuditEntry:
+    kept: personal.Kept = {}
+    if person is not None:
+        before, after = personal.conceal(kept, "before", before), personal.conceal(kept, "after", after)
+    address = personal.commit(kept, personal.ADDRESS, actor.address) if actor.address else None
+    return AuditEntry(
+        id=ids.new("aud"),
+        at=db.now(),
+        way=actor.way,
+        user_id=actor.user_id,
+        key_id=actor.key_id,
+        address=address,
+        request_id=get_contextvars().get("request_id"),
+        action=action,
+        subject_id=subject_id,
+        person_id=person,
+        before=before,
+        after=after,
+        personal=kept,
+    )
 
 
 def _clean(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:

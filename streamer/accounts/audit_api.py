@@ -6,21 +6,18 @@ from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
-from sqlalchemy import Select, select
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from typing_extensions import TypedDict
 
-from streamer import db, http, ids
-from streamer.accounts import audit, doors
+from streamer import db, http
+from streamer.accounts import audit, audit_chain, audit_search, doors
 from streamer.accounts.audit import EntryDocument
+from streamer.accounts.audit_search import Wanted
 from streamer.accounts.roles import Permission
-from streamer.accounts.tables import AuditEntry
 from streamer.errors import Invalid
 from streamer.operations import Id, Operation, Page, Time
 from streamer.services import Services
-
-_CURSOR_DIGITS = 18
 
 
 class AuditQuery(TypedDict, total=False):
@@ -28,7 +25,8 @@ class AuditQuery(TypedDict, total=False):
 
     limit: Annotated[int, Field(ge=1, le=http.PAGE_MAX)]
     cursor: Annotated[
-        str, Field(pattern=f"^[0-9]{{1,{_CURSOR_DIGITS}}}$", description="The next_cursor of the page before.")
+        str,
+        Field(pattern=f"^[0-9]{{1,{audit_search.CURSOR_DIGITS}}}$", description="The next_cursor of the page before."),
     ]
     user_id: Id
     subject_id: str
@@ -38,20 +36,12 @@ class AuditQuery(TypedDict, total=False):
     until: Time
 
 
-_IDS = {"user_id": AuditEntry.user_id, "subject_id": AuditEntry.subject_id, "key_id": AuditEntry.key_id}
-
-
 def list_entries(request: Request) -> Response:
     """Filters: `user_id`, `subject_id`, `key_id`, `action`, `since`, `until` (ISO 8601)."""
-    count = http.limit(request)
-    query = _filtered(request, select(AuditEntry))
-    if cursor := request.query_params.get("cursor"):
-        query = query.where(AuditEntry.sequence < _number(cursor))
+    count, wanted = http.limit(request), _wanted(request)
     with db.reading(http.services(request)) as s:
-        rows = s.scalars(query.order_by(AuditEntry.sequence.desc()).limit(count + 1)).all()
-    shown = rows[:count]
-    more = str(shown[-1].sequence) if len(rows) > count else None
-    return JSONResponse({"data": [audit.document(row) for row in shown], "next_cursor": more})
+        rows, cursor = audit_search.page(s, wanted, count, request.query_params.get("cursor"))
+    return JSONResponse({"data": [audit.document(row) for row in rows], "next_cursor": cursor})
 
 
 def export(request: Request) -> Response:
@@ -61,25 +51,25 @@ def export(request: Request) -> Response:
 
 
 def _lines(services: Services) -> Iterator[str]:
-    for entry in audit.walk(services):
+    for entry in audit_chain.walk(services):
         yield json.dumps(audit.document(entry), ensure_ascii=False) + "\n"
 
 
-def _filtered(request: Request, query: Select[AuditEntry]) -> Select[AuditEntry]:
+def _wanted(request: Request) -> Wanted:
     given = request.query_params
-    for name, column in _IDS.items():
-        if value := given.get(name):
-            query = query.where(column == (value if ids.is_id(value) else ""))
-    if action := given.get("action"):
-        query = query.where(AuditEntry.action == (action if action.isascii() else ""))
-    if since := given.get("since"):
-        query = query.where(AuditEntry.at >= _moment("since", since))
-    if until := given.get("until"):
-        query = query.where(AuditEntry.at < _moment("until", until))
-    return query
+    return Wanted(
+        user_id=given.get("user_id"),
+        subject_id=given.get("subject_id"),
+        key_id=given.get("key_id"),
+        action=given.get("action"),
+        since=_moment("since", given.get("since")),
+        until=_moment("until", given.get("until")),
+    )
 
 
-def _moment(name: str, text: str) -> datetime:
+def _moment(name: str, text: str | None) -> datetime | None:
+    if not text:
+        return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -90,14 +80,6 @@ def _moment(name: str, text: str) -> datetime:
             errors=[{"pointer": f"/{name}", "detail": text[:40]}],
         )
     return moment
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _CURSOR_DIGITS):
-        raise Invalid(
-            "cursor must be a next_cursor from the page before.", errors=[{"pointer": "/cursor", "detail": text[:40]}]
-        )
-    return int(text)
 
 
 _READ = doors.allowed(Permission.AUDIT_READ)

@@ -119,12 +119,12 @@ def create_key(
 @audit.command("verify")
 def verify(config: ConfigFile = None, data: DataDir = None) -> None:
     """Check that no entry was altered, taken out or put in. Prints the last hash: keep it elsewhere, it stays in the chain. Exit code 1 when it is broken."""
-    from streamer.accounts import audit
+    from streamer.accounts import audit_chain
 
     with opened(config, data) as services:
         try:
-            count, last = audit.verify(services)
-        except audit.Broken as broken:
+            count, last = audit_chain.verify(services)
+        except audit_chain.Broken as broken:
             typer.echo(f"The audit log is broken. {broken}", err=True)
             raise typer.Exit(1) from broken
     typer.echo(f"{count} entries, nothing altered. The last hash: {last}")
@@ -135,8 +135,8 @@ def export(config: ConfigFile = None, data: DataDir = None) -> None:
     """Print all entries as JSON Lines, oldest first."""
     import json
 
-    from streamer.accounts import audit
+    from streamer.accounts import audit, audit_chain
 
     with opened(config, data) as services:
-        for entry in audit.walk(services):
+        for entry in audit_chain.walk(services):
             typer.echo(json.dumps(audit.document(entry), ensure_ascii=False))

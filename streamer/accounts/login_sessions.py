@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
+from streamer.accounts import audit
 from streamer.accounts.tables import LoginSession
 from streamer.config import Accounts
 from streamer.errors import NotFound, Unavailable
@@ -51,6 +52,7 @@ def start(services: Services, user_id: str, *, user_agent: str, address: str) ->
     )
     with db.session(services) as s:
         s.add(row)
+        audit.record(s, "session.create", user_id, after={"session_id": row.id})
     with suppress(RedisError):  # the row is enough
         _remember(services, row)
     return row.id, secret
@@ -76,8 +78,7 @@ def entry(secret: str) -> str:
 def end(services: Services, secret: str) -> None:
     """Sign this session out. Unavailable when Redis can't be told, because it would go on answering for a minute."""
     digest = _digest(secret)
-    with db.session(services) as s:
-        s.execute(update(LoginSession).where(LoginSession.secret_sha256 == digest).values(revoked_at=db.now()))
+    db.retrying(services, lambda s: _revoke(s, LoginSession.secret_sha256 == digest))
     forget(services, [digest])
 
 
@@ -117,9 +118,12 @@ def forget(services: Services, digests: list[str]) -> None:
 
 def _revoke(s: Session, *which: ColumnElement[bool]) -> list[str]:
     live = *which, LoginSession.revoked_at.is_(None)
-    digests = list(s.scalars(select(LoginSession.secret_sha256).where(*live)))
+    rows = s.scalars(select(LoginSession).where(*live)).all()
     s.execute(update(LoginSession).where(*live).values(revoked_at=db.now()))
-    return digests
+    for user_id in {row.user_id for row in rows}:
+        ended = [row.id for row in rows if row.user_id == user_id]
+        audit.record(s, "session.end", user_id, before={"session_ids": ended})
+    return [row.secret_sha256 for row in rows]
 
 
 def _live(settings: Accounts) -> tuple[ColumnElement[bool], ...]:

@@ -164,6 +164,7 @@ def sign_in(request: Request, email: str, password: str) -> SignedIn:
         user = s.scalar(select(User).where(User.email == email.strip().casefold(), User.disabled_at.is_(None)))
         asks_more = user is not None and second_factor.is_on(s, user.id)
     if not passwords.verify(services.config.accounts, user.password_hash if user else None, password) or user is None:
+        _note_refusal(services, user, "wrong_password")
         raise Unauthenticated("The e-mail address or the password is wrong.", code="wrong_credentials")
     throttle.forgive(services, *tries)
     if passwords.is_outdated(services.config.accounts, user.password_hash):
@@ -184,7 +185,11 @@ def answer(request: Request, challenge: str, code: str) -> SignedIn:
         raise Unauthenticated("That took too long. Sign in again.", code="challenge_over")
     device = known_device(request, user.email)
     throttle.count_code(services, user.id, device)
-    db.retrying(services, lambda s: second_factor.check(s, services.secrets, user.id, code))
+    try:
+        db.retrying(services, lambda s: second_factor.check(s, services.secrets, user.id, code))
+    except Forbidden:
+        _note_refusal(services, user, "wrong_code")
+        raise
     throttle.forgive_codes(services, user.id, device)
     return _start(request, user)
 
@@ -202,8 +207,16 @@ def _renew_hash(services: Services, user: User, password: str) -> None:
     user.password_hash = renewed
 
 
+def _note_refusal(services: Services, user: User | None, why: str) -> None:
+    """What was typed as an address that has no account may be a password, so it is not kept."""
+    facts = {"reason": why}
+    subject, person = (user.id, user.id) if user else (audit.UNKNOWN, None)
+    db.retrying(services, lambda s: audit.record(s, "session.refuse", subject, after=facts, person=person))
+
+
 def _start(request: Request, user: User) -> SignedIn:
     services: Services = request.app.state.services
+    audit.acting(Actor("session", user.id, address=client_address(request)))
     if old := cookies.read(request, cookies.SESSION):
         login_sessions.end(services, old)
     agent = request.headers.get("user-agent", "")
@@ -214,7 +227,7 @@ def _start(request: Request, user: User) -> SignedIn:
 
 def refuse_foreign(request: Request) -> None:
     """For what needs no session, such as signing in: Forbidden when another site made the browser ask."""
-    audit.acting(Actor("link", address=client_address(request)))
+    audit.acting(Actor("visitor", address=client_address(request)))
     if not csrf.same_origin(request, strict=False):
         raise csrf.foreign()
 

@@ -96,7 +96,10 @@ class LoginSession(Base):
 
 
 class AuditEntry(Base):
-    """Who changed what. Rows are only ever added; `hash` covers the row and the hash of the one before."""
+    """Who changed what. Rows are only ever added; `hash` covers the row and the hash of the one before.
+
+    `personal` has what stands behind commitments in `address`, `before` and `after` (see `accounts.personal`); it is all that ever changes, by being erased.
+    """
 
     __tablename__ = "audit_entries"
     __table_args__ = (
@@ -104,6 +107,7 @@ class AuditEntry(Base):
         Index("ix_audit_entries_subject_id_sequence", "subject_id", "sequence"),
         Index("ix_audit_entries_action_sequence", "action", "sequence"),
         Index("ix_audit_entries_at", "at"),
+        Index("ix_audit_entries_person_id", "person_id"),
     )
 
     sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -116,8 +120,10 @@ class AuditEntry(Base):
     request_id: Mapped[str | None] = mapped_column(Code)
     action: Mapped[str] = mapped_column(exact(64, ascii_only=True))
     subject_id: Mapped[str] = mapped_column(Id)
+    person_id: Mapped[str | None] = mapped_column(Id)
     before: Mapped[dict[str, Any] | None] = mapped_column(Json)
     after: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    personal: Mapped[dict[str, list[str] | None] | None] = mapped_column(Json)
     hash: Mapped[str] = mapped_column(_SHA256)
 
 

@@ -48,7 +48,9 @@ def add(s: Session, *, email: str, name: str, role: str, password_hash: str, ver
         s.flush()
     except IntegrityError:
         raise Conflict(f"There is an account for {email} already.", code="email_taken") from None
-    audit.record(s, "user.create", user.id, after={"email": email, "name": name, "role": role}, by=user.id)
+    audit.record(
+        s, "user.create", user.id, after={"email": email, "name": name, "role": role}, by=user.id, person=user.id
+    )
     return user
 
 

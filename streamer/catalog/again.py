@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from streamer.accounts import rolebook
+from streamer.accounts import audit, rolebook
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import User
 from streamer.catalog import history, news, versions
@@ -94,6 +94,7 @@ def _made(s: Session, asset: Asset, source: Source, user_id: str, options: dict[
     version = versions.create(s, asset.id, source, made_by=user_id, options=options)
     asset.updated_at = version.created_at
     news.version(s, EventType.VERSION_CREATED, version)
+    audit.record(s, "version.create", version.id, after={"asset_id": asset.id, "options": options})
     return version
 
 

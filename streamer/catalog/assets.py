@@ -6,6 +6,7 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from streamer import ids
+from streamer.accounts import audit
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.catalog import names, news, search, versions
@@ -38,6 +39,8 @@ def create(s: Session, owner_id: str, title: str, *, asset_id: str | None = None
     s.flush()
     search.index(s, asset)
     news.asset(s, EventType.ASSET_CREATED, asset)
+    facts = {"title": title, "owner_id": owner_id, "publication": asset.publication}
+    audit.record(s, "asset.create", asset.id, after=facts, person=owner_id)
     return asset
 
 
@@ -83,6 +86,7 @@ def listed(who: Principal, text: str = "") -> tuple[Select[Asset], InstrumentedA
 
 def change(s: Session, asset: Asset, *, title: str | None = None, publication: Publication | None = None) -> None:
     """Set what is given."""
+    before = _told(asset)
     if title is not None:
         asset.title = names.title(title)
         search.index(s, asset)
@@ -90,6 +94,8 @@ def change(s: Session, asset: Asset, *, title: str | None = None, publication: P
         asset.publication = publication
     asset.updated_at = now()
     news.asset(s, EventType.ASSET_UPDATED, asset)
+    left, came = before - _told(asset), _told(asset) - before
+    audit.record(s, "asset.change", asset.id, before=dict(left), after=dict(came), person=asset.owner_id)
 
 
 def delete(s: Session, asset: Asset) -> Job:
@@ -97,6 +103,7 @@ def delete(s: Session, asset: Asset) -> Job:
     asset.deleted_at = asset.updated_at = now()
     search.forget(s, asset.id)
     news.asset(s, EventType.ASSET_DELETED, asset)
+    audit.record(s, "asset.delete", asset.id, before={"title": asset.title}, person=asset.owner_id)
     s.execute(
         update(PlaybackId)
         .where(PlaybackId.asset_id == asset.id, PlaybackId.revoked_at.is_(None))
@@ -116,6 +123,11 @@ def enqueue_removal(s: Session, asset: Asset) -> Job:
     return jobs.enqueue(
         s, "delete", asset.id, owner_id=asset.owner_id, priority=_DELETE_PRIORITY, max_attempts=_DELETE_TRIES
     )
+
+
+def _told(asset: Asset) -> set[tuple[str, str]]:
+    """What of a film may change by hand, for the audit log."""
+    return {("title", asset.title), ("publication", str(asset.publication))}
 
 
 def _missing() -> NotFound:

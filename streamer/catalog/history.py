@@ -8,6 +8,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from streamer import ids
+from streamer.accounts import audit
 from streamer.catalog import news, versions
 from streamer.catalog.tables import Asset, Processing, Version
 from streamer.config import Delivery
@@ -38,11 +39,12 @@ def publish(s: Session, asset: Asset, version: Version) -> None:
     """Make it what plays, and leave it so. Whoever watches another version goes on with that; Conflict when it isn't whole."""
     if version.processing != Processing.READY:
         raise Conflict("Only a version that is ready can be published.", code="version_not_ready")
-    moves = asset.live_version_id != version.id
+    before = asset.live_version_id
     asset.live_version_id, asset.updated_at = version.id, now()
     asset.passed_over_id = s.scalars(select(func.max(Version.id)).where(Version.asset_id == asset.id)).one()
-    if moves:
+    if before != version.id:
         news.version(s, EventType.VERSION_PUBLISHED, version)
+    audit.record(s, "version.publish", asset.id, before={"version_id": before}, after={"version_id": version.id})
 
 
 def delete(s: Session, asset: Asset, version: Version, grace_s: float) -> Job:
@@ -55,6 +57,7 @@ def delete(s: Session, asset: Asset, version: Version, grace_s: float) -> Job:
         jobs.cancel(s, job.id)
     version.deleted_at = asset.updated_at = now()
     news.version(s, EventType.VERSION_DELETED, version)
+    audit.record(s, "version.delete", version.id, before={"asset_id": asset.id})
     return enqueue_removal(s, version, grace_s)
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from streamer import ids
+from streamer.accounts import audit
 from streamer.catalog import news
 from streamer.catalog.tables import PlaybackId, Policy
 from streamer.db import now
@@ -24,6 +25,7 @@ def create(s: Session, asset_id: str, policy: Policy) -> PlaybackId:
     s.add(playback)
     s.flush()
     news.playback_id(s, EventType.PLAYBACK_ID_CREATED, playback)
+    audit.record(s, "playback_id.create", playback.id, after={"asset_id": asset_id, "policy": playback.policy})
     return playback
 
 
@@ -43,4 +45,5 @@ def revoke(s: Session, asset_id: str, playback_id: str) -> bool:
         return False
     playback.revoked_at = now()
     news.playback_id(s, EventType.PLAYBACK_ID_REVOKED, playback)
+    audit.record(s, "playback_id.revoke", playback.id, before={"asset_id": asset_id, "policy": playback.policy})
     return True

@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from streamer import ids
+from streamer.accounts import audit
 from streamer.catalog import news
 from streamer.catalog.tables import Asset, Processing, Rendition, Stage, Version
 from streamer.db import now
@@ -219,8 +220,9 @@ def publish(s: Session, version_id: str, facts: Facts) -> None:
     if asset.live_version_id is None:
         news.asset(s, EventType.ASSET_PLAYABLE, asset, version)
     before, takes_over = asset.live_version_id, publishes_itself(asset, version)
-    if takes_over:
+    if takes_over and before != version.id:
         asset.live_version_id = version.id
+        audit.record(s, "version.publish", asset.id, before={"version_id": before}, after={"version_id": version.id})
     news.asset(s, EventType.ASSET_READY, asset, version)
     if takes_over and before not in (None, version.id):
         news.version(s, EventType.VERSION_PUBLISHED, version)

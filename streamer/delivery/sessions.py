@@ -20,6 +20,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
+from streamer.accounts import audit
 from streamer.accounts.logins import Principal
 from streamer.catalog import versions, viewers
 from streamer.catalog.tables import Asset, PlaybackId, Processing, Stage, Version
@@ -126,7 +127,7 @@ def end(services: Services, sid: str) -> None:
 
 def kill(services: Services, sid: str) -> None:
     """End it for good: refused at the next entry, everywhere within the refresh of the mirror (`kills.py`)."""
-    _mark(services, sid, "killed_at")
+    _mark(services, sid, "killed_at", told="playback_session.kill")
     live, killed = presence.keys(sid)
     keep_s = services.config.delivery.token_max_s + services.config.delivery.token_skew_s
     _tell_redis(services, lambda kv: (kv.set(killed, "1", ex=keep_s), kv.delete(live)))
@@ -250,11 +251,18 @@ def _why_not(services: Services, s: Session, asset: Asset) -> str:
     return f"It is being made: {now.stage}, {now.percent:.0f} %." if now else f"It is being made: {newest.processing}."
 
 
-def _mark(services: Services, sid: str, column: str) -> None:
-    """Write the time once; the first end is the one that counts."""
+def _mark(services: Services, sid: str, column: str, *, told: str = "") -> None:
+    """Write the time once; the first end is the one that counts. `told` is what the audit log calls it."""
     field = getattr(PlaybackSession, column)
     change = update(PlaybackSession).where(PlaybackSession.id == sid, field.is_(None)).values({column: db.now()})
-    db.retrying(services, lambda s: (_found(s, sid), s.execute(change)))
+
+    def write(s: Session) -> None:
+        row = find(s, sid)
+        s.execute(change)
+        if told:
+            audit.record(s, told, sid, before={"asset_id": row.asset_id, "user_id": row.user_id})
+
+    db.retrying(services, write)
 
 
 def _announce(services: Services, row: PlaybackSession, path: str) -> None:

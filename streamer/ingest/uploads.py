@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from storage import StorageError
 from streamer import db, ids
+from streamer.accounts import audit
 from streamer.catalog import again, assets, playback_ids, versions
 from streamer.catalog.tables import Asset, Version
 from streamer.db import database_now
@@ -81,6 +82,8 @@ def add(s: Session, user_id: str, what: Wanted) -> Upload:
     s.add(upload)
     s.flush()
     s.refresh(upload)
+    facts = {"filename": upload.filename, "size": upload.declared_size, "asset_id": upload.replaces}
+    audit.record(s, "upload.create", upload.id, after=facts, person=user_id)
     return upload
 
 
@@ -217,6 +220,7 @@ def note_failed(
     if noted:
         told = {"id": upload.id, "user_id": upload.user_id, "filename": upload.filename, "error": reason}
         outbox.record(s, EventType.UPLOAD_FAILED, upload.id, told)
+        audit.record(s, "upload.fail", upload.id, after={"reason": reason["code"]})
     return noted
 
 
@@ -238,6 +242,12 @@ def _moved(
     facts = {"received": source.size, "sha256": source.sha256, "state": state, **values}
     if not note(s, upload.id, was=was, **facts):
         raise Conflict("The upload was given up in the meantime; send the file again.", code="upload_expired")
+    audit.record(
+        s,
+        "upload.end",
+        upload.id,
+        after={"state": str(state), "asset_id": values.get("asset_id"), "sha256": source.sha256},
+    )
 
 
 class _Meter:

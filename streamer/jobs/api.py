@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from streamer import db, http, ids
-from streamer.accounts import doors, logins
+from streamer.accounts import audit, doors, logins
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.errors import Forbidden, Invalid, NotFound
@@ -105,7 +105,9 @@ def cancel_job(request: Request) -> Response:
     who, services = logins.require(request), http.services(request)
 
     def cancel(s: Session) -> Job:
-        return jobs.cancel(s, _changeable(s, request.path_params["id"], who).id)
+        row = _changeable(s, request.path_params["id"], who)
+        audit.record(s, "job.cancel", row.id, before=_told(row))
+        return jobs.cancel(s, row.id)
 
     return _answer(services, db.retrying(services, cancel))
 
@@ -114,7 +116,9 @@ def retry_job(request: Request) -> Response:
     who, services = logins.require(request), http.services(request)
 
     def requeue(s: Session) -> Job:
-        return jobs.requeue(s, _changeable(s, request.path_params["id"], who).id)
+        row = _changeable(s, request.path_params["id"], who)
+        audit.record(s, "job.requeue", row.id, before=_told(row))
+        return jobs.requeue(s, row.id)
 
     row = db.retrying(services, requeue)
     queues.dispatch(services, [row])
@@ -176,6 +180,11 @@ def _changeable(s: Session, job_id: str, who: Principal) -> Job:
             f"Only the owner of this job, or someone with the permission {Permission.JOBS_WRITE}, can do this."
         )
     return row
+
+
+def _told(row: Job) -> dict[str, Any]:
+    """A job as the audit log names it."""
+    return {"kind": row.kind, "subject_id": row.subject_id, "state": str(row.state)}
 
 
 def _answer(services: Services, row: Job) -> Response:

@@ -18,11 +18,14 @@ from rq.worker import BaseWorker
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from streamer.accounts import audit
 from streamer.db import now
 from streamer.errors import Invalid, NotFound
 from streamer.jobs.tables import Pause
 
 NAME_MAX = 128
+
+_SUBJECT = "worker"  # names are longer than ids, and stand among the facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ def pause(s: Session, name: str) -> None:
         raise Invalid("Give the name of a worker or of its host, as `streamer workers list` shows them.")
     if s.get(Pause, name) is None:
         s.add(Pause(name=name, since=now()))
+        audit.record(s, "worker.pause", _SUBJECT, after={"worker": name})
 
 
 def resume(s: Session, name: str) -> None:
@@ -61,6 +65,7 @@ def resume(s: Session, name: str) -> None:
     if s.get(Pause, name) is None:
         raise NotFound(f"Nothing is paused by the name {name[:NAME_MAX]}.")
     s.execute(delete(Pause).where(Pause.name == name))
+    audit.record(s, "worker.resume", _SUBJECT, before={"worker": name})
 
 
 def names(s: Session) -> set[str]:

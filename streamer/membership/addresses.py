@@ -38,7 +38,7 @@ def verify(s: Session, secret: str) -> User:
     if user.email != data["email"]:
         raise LinkInvalid
     user.email_verified_at = user.email_verified_at or db.now()
-    audit.record(s, "user.verify", user.id, after={"email": user.email}, by=user.id)
+    audit.record(s, "user.verify", user.id, after={"email": user.email}, by=user.id, person=user.id)
     return user
 
 
@@ -51,7 +51,9 @@ def change(s: Session, secret: str) -> tuple[User, Job]:
         s.flush()
     except IntegrityError:
         raise Conflict(f"There is an account for {data['email']} already.", code="email_taken") from None
-    audit.record(s, "user.address", user.id, before={"email": old}, after={"email": user.email}, by=user.id)
+    audit.record(
+        s, "user.address", user.id, before={"email": old}, after={"email": user.email}, by=user.id, person=user.id
+    )
     tickets.void(s, user.id, (Purpose.CHANGE_ADDRESS, Purpose.RESET, Purpose.VERIFY))
     job = outgoing.post(s, Kind.ADDRESS_CHANGED, old, subject_id=user.id, name=user.name, new=user.email)
     return user, job

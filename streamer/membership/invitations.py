@@ -55,7 +55,7 @@ def revoke(s: Session, invitation_id: str) -> None:
         raise Conflict("It was accepted. Shut the account out instead.", code="invitation_accepted")
     if row.revoked_at is None:
         row.revoked_at = db.now()
-        audit.record(s, "invitation.revoke", row.id, before={"email": row.email, "role": row.role})
+        audit.record(s, "invitation.revoke", row.id, before={"email": row.email, "role": row.role}, person=row.id)
 
 
 def look(s: Session, secret: str) -> Invitation:
@@ -104,7 +104,7 @@ def _made(s: Session, services: Services, email: str, role: str, by: str | None,
     )
     s.add(row)
     s.flush()
-    audit.record(s, "invitation.create", row.id, after={"email": email, "role": role})
+    audit.record(s, "invitation.create", row.id, after={"email": email, "role": role}, person=row.id)
     return row
 
 

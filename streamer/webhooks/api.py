@@ -88,7 +88,7 @@ def change_endpoint(request: Request) -> Response:
 
     def change(s: Session) -> Endpoint:
         row = _row(request, s)
-        endpoints.change(row, services.config.outbound, **wanted)
+        endpoints.change(s, row, services.config.outbound, **wanted)
         return row
 
     return JSONResponse(_endpoint(db.retrying(services, change)))
@@ -96,7 +96,7 @@ def change_endpoint(request: Request) -> Response:
 
 def delete_endpoint(request: Request) -> Response:
     services = http.services(request)
-    db.retrying(services, lambda s: s.delete(_row(request, s)))
+    db.retrying(services, lambda s: endpoints.delete(s, _row(request, s)))
     return Response(status_code=204)
 
 
@@ -106,7 +106,7 @@ def rotate_secret(request: Request) -> Response:
 
     def rotate(s: Session) -> tuple[Endpoint, str]:
         row = _row(request, s)
-        return row, endpoints.rotate(row, services.secrets, wanted.overlap_s)
+        return row, endpoints.rotate(s, row, services.secrets, wanted.overlap_s)
 
     row, secret = db.retrying(services, rotate)
     return JSONResponse(_with_secret(row, secret))

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, exists, or_, select
 from sqlalchemy.orm import Session
 
 from streamer import ids
+from streamer.accounts import audit
 from streamer.config import Webhooks
 from streamer.db import database_now
 from streamer.errors import NotFound
@@ -101,6 +102,7 @@ def resend(s: Session, endpoint_id: str, delivery_id: str) -> Delivery:
     delivery = get(s, endpoint_id, delivery_id)
     s.refresh(delivery, with_for_update=True)
     _restart(delivery, _moment(s))
+    audit.record(s, "webhook.resend", endpoint_id, after={"delivery_id": delivery.id})
     return delivery
 
 
@@ -119,6 +121,7 @@ def replay(s: Session, endpoint_id: str, after: int, limit: int = REPLAYED) -> t
             _restart(planned[event.id], moment)
         elif endpoints.wants(endpoint, event):
             s.add(_delivery(event, endpoint, moment))
+    audit.record(s, "webhook.replay", endpoint_id, after={"after": after, "events": len(shown)})
     return len(shown), shown[-1].sequence if len(events) > limit else None
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, CursorResult, or_, select, update
 from sqlalchemy.orm import Session
 
 from streamer import ids, outbound, sealing
+from streamer.accounts import audit
 from streamer.config import Outbound
 from streamer.db import database_now, now
 from streamer.errors import Conflict, Invalid, NotFound
@@ -41,6 +44,7 @@ def create(
     secret = _renew(endpoint, secrets)
     s.add(endpoint)
     s.flush()
+    audit.record(s, "webhook.create", endpoint.id, after=_told(endpoint))
     return endpoint, secret
 
 
@@ -53,6 +57,7 @@ def get(s: Session, endpoint_id: str) -> Endpoint:
 
 
 def change(
+    s: Session,
     endpoint: Endpoint,
     rules: Outbound,
     *,
@@ -62,6 +67,7 @@ def change(
     enabled: bool | None = None,
 ) -> None:
     """Set what is given. Enabled again, it gets what still waits for it, and starts without a history of failures."""
+    before = _told(endpoint)
     if url is not None:
         endpoint.url = _url(url, rules)
     if types is not None:
@@ -72,6 +78,13 @@ def change(
         endpoint.disabled_at = endpoint.disabled_reason = endpoint.failing_since = endpoint.quiet_until = None
     elif enabled is False and endpoint.disabled_at is None:
         disable(endpoint, BY_HAND)
+    audit.record(s, "webhook.change", endpoint.id, before=before, after=_told(endpoint))
+
+
+def delete(s: Session, endpoint: Endpoint) -> None:
+    """The endpoint and all that waits for it."""
+    s.delete(endpoint)
+    audit.record(s, "webhook.delete", endpoint.id, before=_told(endpoint))
 
 
 def disable(endpoint: Endpoint, reason: str) -> None:
@@ -79,8 +92,9 @@ def disable(endpoint: Endpoint, reason: str) -> None:
     endpoint.disabled_at, endpoint.disabled_reason = now(), reason
 
 
-def rotate(endpoint: Endpoint, secrets: Secrets, overlap_s: int) -> str:
+def rotate(s: Session, endpoint: Endpoint, secrets: Secrets, overlap_s: int) -> str:
     """A new secret; the one before signs beside it for `overlap_s` seconds."""
+    audit.record(s, "webhook.rotate", endpoint.id, after={"overlap_s": overlap_s})
     endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, now() + timedelta(seconds=overlap_s)
     return _renew(endpoint, secrets)
 
@@ -122,6 +136,7 @@ def wanted(endpoint: Endpoint) -> Sequence[str]:
 def ping(s: Session, endpoint_id: str) -> Event:
     """A test event for this endpoint, whatever its filter says. Conflict while it is disabled."""
     endpoint = enabled_one(s, endpoint_id)
+    audit.record(s, "webhook.ping", endpoint.id)
     return outbox.record(s, EventType.WEBHOOK_PING, endpoint.id, {"id": endpoint.id, "url": endpoint.url})
 
 
@@ -151,6 +166,16 @@ def _renew(endpoint: Endpoint, secrets: Secrets) -> str:
     secret = signatures.new_secret()
     endpoint.secret = sealing.seal(secrets, _PURPOSE, endpoint.id, secret)
     return secret
+
+
+def _told(endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint as the audit log shows it. Of its address the host alone: what follows may be a secret of the receiver's."""
+    return {
+        "host": urlsplit(endpoint.url).netloc,
+        "types": endpoint.types,
+        "description": endpoint.description,
+        "enabled": endpoint.disabled_at is None,
+    }
 
 
 def _url(url: str, rules: Outbound) -> str:

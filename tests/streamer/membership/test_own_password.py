@@ -1,6 +1,6 @@
 """Changing the password one has: who may, what ends with the old one, and what comes instead."""
 
-from streamer.accounts import audit
+from streamer.accounts import audit_chain
 from tests.streamer.accounts.conftest import PASSWORD, Site
 from tests.streamer.membership.postbox import letters
 from tests.streamer.membership.test_recovery import ask, can_sign_in, reset
@@ -23,7 +23,7 @@ def test_a_changed_password_ends_every_session_but_a_new_one_here_and_is_told(si
     assert any(
         letter["To"] == EVE and "password of your account" in letter.get_content() for letter in letters(site.services)
     )
-    assert [entry.action for entry in audit.walk(site.services)].count("user.password") == 1
+    assert [entry.action for entry in audit_chain.walk(site.services)].count("user.password") == 1
 
 
 def test_it_takes_the_old_password_a_session_and_a_new_password(site: Site) -> None:

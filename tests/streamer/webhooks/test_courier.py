@@ -202,7 +202,7 @@ def test_a_test_event_goes_to_one_endpoint_whatever_it_listens_to(services: Serv
     (ping,) = receiver.received
     assert (ping.document["type"], ping.document["subject_id"], verified(ping, secret)) == ("webhook.ping", tried, True)
     with db.session(services) as s:
-        endpoints.change(s.get_one(Endpoint, other), services.config.outbound, enabled=False)
+        endpoints.change(s, s.get_one(Endpoint, other), services.config.outbound, enabled=False)
     with pytest.raises(Conflict), db.session(services) as s:
         endpoints.ping(s, other)
 
@@ -212,12 +212,12 @@ def test_what_was_missed_is_replayed_and_what_was_sent_is_sent_again(services: S
     happen(services, "a", "b")
     send(services)
     with db.session(services) as s:
-        endpoints.change(s.get_one(Endpoint, endpoint_id), services.config.outbound, enabled=False)
+        endpoints.change(s, s.get_one(Endpoint, endpoint_id), services.config.outbound, enabled=False)
     happen(services, "c", "d")
     with pytest.raises(Conflict), db.session(services) as s:
         deliveries.replay(s, endpoint_id, 0)
     with db.session(services) as s:
-        endpoints.change(s.get_one(Endpoint, endpoint_id), services.config.outbound, enabled=True)
+        endpoints.change(s, s.get_one(Endpoint, endpoint_id), services.config.outbound, enabled=True)
         assert deliveries.replay(s, endpoint_id, 1, limit=2) == (2, 3)
         assert deliveries.replay(s, endpoint_id, 3, limit=2) == (1, None)
     assert send(services) == 3 and receiver.sequences == [1, 2, 2, 3, 4]
@@ -236,7 +236,7 @@ def test_days_without_success_disable_an_endpoint_and_say_why(services: Services
     time.sleep(0.1)
     assert (send(services), states(services)) == (0, ["pending", "pending"])
     with db.session(services) as s:
-        endpoints.change(s.get_one(Endpoint, endpoint_id), services.config.outbound, enabled=True)
+        endpoints.change(s, s.get_one(Endpoint, endpoint_id), services.config.outbound, enabled=True)
     assert send(services) == 2 and receiver.sequences == [1, 1, 2]
 
 
@@ -256,7 +256,7 @@ def test_gone_disables_at_once_and_redirects_are_refused(services: Services, rec
 def test_while_a_secret_rotates_both_sign_and_then_only_the_new_one(services: Services, receiver: Receiver) -> None:
     endpoint_id, old = subscribe(services, receiver.url)
     with db.session(services) as s:
-        new = endpoints.rotate(s.get_one(Endpoint, endpoint_id), services.secrets, 1000)
+        new = endpoints.rotate(s, s.get_one(Endpoint, endpoint_id), services.secrets, 1000)
     happen(services, "a")
     send(services)
     with db.session(services) as s:

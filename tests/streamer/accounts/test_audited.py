@@ -1,0 +1,321 @@
+"""No change without its line: every route of the API that changes something is walked, and the audit log looked at after each.
+
+A new route fails here until it has a step below, or a reason for having none.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import select
+from starlette.routing import Mount, Route
+
+from streamer import db
+from streamer.accounts import apikeys, audit_chain, users
+from streamer.app import create_app
+from streamer.catalog import assets, playback_ids, versions
+from streamer.catalog.tables import Policy
+from streamer.config import Config
+from streamer.events import relay
+from streamer.jobs import jobs
+from streamer.webhooks.tables import Delivery
+from tests.streamer.accounts.conftest import PASSWORD, Site
+from tests.streamer.accounts.test_second_factor import App
+from tests.streamer.membership.postbox import letters, token
+from tests.streamer.site_under_test import facts
+from tests.streamer.stack import empty_tables, make_config
+
+UNTOLD = {
+    "POST /me/second-factor": "nothing asks for its codes before they are confirmed, which is told",
+    "POST /sign-ups": "there is no account before the letter's link is used, which is told",
+    "POST /password-resets": "a letter; the new password is told",
+    "POST /me/verification": "a letter; the proof is told",
+    "POST /me/address": "a letter; the new address is told",
+    "PATCH /tus/{id}": "bytes of an upload whose beginning and end are told",
+    "POST /tus/{id}": "stands for another method, for clients that have only POST",
+    "POST /uploads/multipart": "needs S3; begins and ends with the functions of tus, which are told",
+    "DELETE /uploads/multipart/{id}": "needs S3; as above",
+    "POST /uploads/multipart/{id}/parts": "signs addresses for bytes, as PATCH of tus takes them",
+    "POST /uploads/multipart/{id}/complete": "needs S3; as above",
+    "POST /playback-sessions": "watching changes nothing; sessions are rows of their own, with who, what and when",
+    "DELETE /playback-sessions/{id}": "the end of watching",
+    "POST /playback-sessions/{id}/heartbeat": "watching",
+}
+"""Routes that leave no line, and why."""
+
+TUS = {"Tus-Resumable": "1.0.0"}
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """One database is enough: what is asked is whether a line was written at all."""
+    return empty_tables(request, "sqlite", tmp_path)
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_url: str, redis_url: str) -> Config:
+    weak = {"argon2_time": 1, "argon2_memory_kib": 64, "argon2_lanes": 1, "sign_up": "open"}
+    quiet = {"min_free_bytes": 0, "glance": False}
+    outbound = {"allow_http": True, "allow_private": True}
+    return make_config(tmp_path, database=database_url, redis=redis_url, accounts=weak, ingest=quiet, outbound=outbound)
+
+
+def test_every_route_that_changes_something_is_walked_or_excused(config: Config) -> None:
+    (api,) = (route for route in create_app(config).routes if isinstance(route, Mount) and route.path == "/api/v1")
+    routes = [route for route in api.routes if isinstance(route, Route)]
+    changing = {
+        f"{method} {route.path}"
+        for route in routes
+        for method in (route.methods or {"POST", "PATCH", "DELETE"}) - {"GET", "HEAD", "OPTIONS"}
+    }
+    assert changing == {*WALK, *UNTOLD}
+
+
+def test_every_change_that_succeeds_leaves_a_line(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    walker, asked = Walker(site, monkeypatch), {}
+    for route, step in WALK.items():
+        answer = step(walker)
+        assert answer.status_code < 300, (route, answer.text)
+        asked[route] = answer.headers["x-request-id"]
+    told = {entry.request_id for entry in audit_chain.walk(site.services)}
+    assert [route for route, request_id in asked.items() if request_id not in told] == []
+    audit_chain.verify(site.services)
+
+
+@dataclass
+class Walker:
+    """Ada, who may do everything, and what she has made on her way."""
+
+    site: Site
+    monkeypatch: pytest.MonkeyPatch
+    made: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def ada(self) -> httpx2.Client:
+        """By her key, which outlives her sessions."""
+        with db.session(self.site.services) as s:
+            return self.site.bearer(apikeys.issue(s, users.find(s, "ada@example.org"), name="walk")[1])
+
+    @cached_property
+    def eve(self) -> httpx2.Client:
+        return self.site.signed_in("eve@example.org")
+
+    @cached_property
+    def film(self) -> "Film":
+        return Film.of(self.site)
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        return self.ada.request(method, f"/api/v1{path}", **options)
+
+    def keep(self, name: str, answer: httpx2.Response) -> httpx2.Response:
+        """Remember the id of what was made."""
+        self.made[name] = answer.json()["id"]
+        return answer
+
+    def linked(self, email: str) -> str:
+        """The secret of the newest letter to somebody."""
+        return token([letter for letter in letters(self.site.services) if letter["To"] == email][-1])
+
+    def code(self) -> str:
+        return self.app.code(self.monkeypatch)
+
+    @cached_property
+    def app(self) -> App:
+        begun = self.eve.post("/api/v1/me/second-factor", json={"password": PASSWORD}).json()
+        return App(begun["secret"])
+
+    def challenge(self) -> str:
+        body = {"email": "eve@example.org", "password": PASSWORD}
+        found: str = self.site.browser().post("/api/v1/session", json=body).json()["challenge"]
+        return found
+
+    def held(self, name: str) -> str:
+        """An upload that waits for a decision: its bytes are a film's."""
+        for _ in range(2):
+            query = {"filename": f"{name}.mp4", "on_duplicate": "offer"}
+            answer = self.ask("POST", "/uploads", params=query, content=name.encode())
+        found: str = answer.json()["upload"]["id"]
+        return found
+
+    def delivered(self) -> str:
+        relay.number_waiting(self.site.services)
+        with db.reading(self.site.services) as s:
+            return s.scalars(select(Delivery.id).limit(1)).one()
+
+
+@dataclass(frozen=True)
+class Film:
+    """With two versions, both ready, the newer one live."""
+
+    id: str
+    older: str
+    playback_id: str
+
+    @classmethod
+    def of(cls, site: Site) -> "Film":
+        made = []
+        with db.session(site.services) as s:
+            asset = assets.create(s, users.find(s, "ada@example.org").id, "Film")
+            playback = playback_ids.create(s, asset.id, Policy.PUBLIC)
+            for number in range(2):
+                source = versions.Source(f"sources/{asset.id}/upl_{number}", "f.mp4", 11, f"{number}b" * 32)
+                made.append(versions.create(s, asset.id, source, made_by=asset.owner_id))
+        for version in made:
+            with db.session(site.services) as s:
+                versions.publish(s, version.id, facts(f"{asset.id}/{version.id[-8:]}"))
+        return cls(asset.id, made[0].id, playback.id)
+
+
+def new_job(walker: Walker) -> str:
+    with db.session(walker.site.services) as s:
+        return jobs.enqueue(s, "mail", "ltr_1", max_attempts=1).id
+
+
+def sign_in(walker: Walker) -> httpx2.Response:
+    browser = walker.site.browser()
+    answer = browser.post("/api/v1/session", json={"email": "vic@example.org", "password": PASSWORD})
+    browser.headers["X-CSRF-Token"] = answer.json()["csrf_token"]
+    walker.made["vic"] = answer.json()["user"]["id"]
+    walker.__dict__["vic"] = browser
+    return answer
+
+
+def reset(walker: Walker) -> httpx2.Response:
+    browser = walker.site.browser()
+    browser.post("/api/v1/password-resets", json={"email": "vic@example.org"})
+    body = {"token": walker.linked("vic@example.org"), "password": PASSWORD}
+    return browser.post("/api/v1/password-resets/confirm", json=body)
+
+
+def sign_up(walker: Walker) -> httpx2.Response:
+    browser = walker.site.browser()
+    browser.post("/api/v1/sign-ups", json={"email": "sue@example.org", "name": "Sue", "password": PASSWORD})
+    return browser.post("/api/v1/confirmations", json={"token": walker.linked("sue@example.org")})
+
+
+def accept(walker: Walker) -> httpx2.Response:
+    walker.ask("POST", "/invitations", json={"email": "ivy@example.org", "role": "viewer"})
+    body = {"token": walker.linked("ivy@example.org"), "name": "Ivy", "password": PASSWORD}
+    return walker.site.browser().post("/api/v1/invitations/accept", json=body)
+
+
+def own_password(walker: Walker) -> httpx2.Response:
+    body = {"password": PASSWORD, "new_password": PASSWORD + "!"}
+    vic: httpx2.Client = walker.__dict__["vic"]
+    answer = vic.post("/api/v1/me/password", json=body)
+    vic.headers["X-CSRF-Token"] = answer.json()["csrf_token"]
+    return answer
+
+
+def other_session(walker: Walker) -> httpx2.Response:
+    walker.site.signed_in("eve@example.org")
+    rows = walker.eve.get("/api/v1/me/sessions").json()["data"]
+    (other, *_) = (row["id"] for row in rows if not row["current"])
+    return walker.eve.delete(f"/api/v1/me/sessions/{other}")
+
+
+def other_sessions(walker: Walker) -> httpx2.Response:
+    walker.site.signed_in("eve@example.org")
+    return walker.eve.delete("/api/v1/me/sessions")
+
+
+def kill(walker: Walker) -> httpx2.Response:
+    body = {"playback_id": walker.film.playback_id}
+    sid = walker.ask("POST", "/playback-sessions", json=body).json()["id"]
+    return walker.ask("POST", f"/playback-sessions/{sid}/kill")
+
+
+def endpoint(walker: Walker) -> httpx2.Response:
+    body = {"url": "http://127.0.0.1:1/hook", "types": ["*"]}
+    return walker.keep("endpoint", walker.ask("POST", "/webhook-endpoints", json=body))
+
+
+def tus(walker: Walker) -> httpx2.Response:
+    answer = walker.ask("POST", "/tus", headers={**TUS, "Upload-Length": "5"})
+    walker.made["tus"] = answer.headers["location"].rpartition("/")[2]
+    return answer
+
+
+Step = Callable[[Walker], httpx2.Response]
+
+WALK: dict[str, Step] = {
+    "POST /session": sign_in,
+    "POST /me/password": own_password,
+    "DELETE /session": lambda w: w.__dict__["vic"].delete("/api/v1/session"),
+    "POST /password-resets/confirm": reset,
+    "POST /users": lambda w: w.keep(
+        "user",
+        w.ask("POST", "/users", json={"email": "n@example.org", "name": "N", "role": "viewer", "password": PASSWORD}),
+    ),
+    "PATCH /users/{id}": lambda w: w.ask("PATCH", f"/users/{w.made['user']}", json={"role": "member"}),
+    "DELETE /users/{id}/second-factor": lambda w: w.ask("DELETE", f"/users/{w.made['user']}/second-factor"),
+    "POST /api-keys": lambda w: w.keep("key", w.ask("POST", "/api-keys", json={"name": "k"})),
+    "DELETE /api-keys/{id}": lambda w: w.ask("DELETE", f"/api-keys/{w.made['key']}"),
+    "POST /roles": lambda w: w.ask("POST", "/roles", json={"name": "night", "permissions": []}),
+    "PATCH /roles/{name}": lambda w: w.ask("PATCH", "/roles/night", json={"permissions": ["any:jobs:read"]}),
+    "DELETE /roles/{name}": lambda w: w.ask("DELETE", "/roles/night"),
+    "DELETE /me/sessions/{id}": other_session,
+    "DELETE /me/sessions": other_sessions,
+    "POST /me/second-factor/confirm": lambda w: w.eve.post("/api/v1/me/second-factor/confirm", json={"code": w.code()}),
+    "POST /session/second-factor": lambda w: w.site.browser().post(
+        "/api/v1/session/second-factor", json={"challenge": w.challenge(), "code": w.code()}
+    ),
+    "POST /me/second-factor/recovery-codes": lambda w: w.eve.post(
+        "/api/v1/me/second-factor/recovery-codes", json={"code": w.code()}
+    ),
+    "POST /me/second-factor/off": lambda w: w.eve.post("/api/v1/me/second-factor/off", json={"code": w.code()}),
+    "POST /invitations": lambda w: w.keep(
+        "invitation", w.ask("POST", "/invitations", json={"email": "i@example.org", "role": "viewer"})
+    ),
+    "DELETE /invitations/{id}": lambda w: w.ask("DELETE", f"/invitations/{w.made['invitation']}"),
+    "POST /invitations/accept": accept,
+    "POST /confirmations": sign_up,
+    "POST /jobs/{id}/cancel": lambda w: w.ask("POST", f"/jobs/{w.made.setdefault('job', new_job(w))}/cancel"),
+    "POST /jobs/{id}/retry": lambda w: w.ask("POST", f"/jobs/{w.made['job']}/retry"),
+    "POST /workers/{name}/pause": lambda w: w.ask("POST", "/workers/here/pause"),
+    "POST /workers/{name}/resume": lambda w: w.ask("POST", "/workers/here/resume"),
+    "POST /uploads": lambda w: w.ask("POST", "/uploads", params={"filename": "f.mp4"}, content=b"film"),
+    "POST /imports": lambda w: w.ask("POST", "/imports", json={"url": "http://127.0.0.1:1/f.mp4"}),
+    "POST /uploads/{id}/keep": lambda w: w.ask("POST", f"/uploads/{w.held('kept')}/keep"),
+    "POST /uploads/{id}/discard": lambda w: w.ask("POST", f"/uploads/{w.held('dropped')}/discard"),
+    "POST /tus": tus,
+    "DELETE /tus/{id}": lambda w: w.ask("DELETE", f"/tus/{w.made['tus']}", headers=TUS),
+    "PATCH /assets/{id}": lambda w: w.ask("PATCH", f"/assets/{w.film.id}", json={"title": "Other"}),
+    "POST /assets/{id}/playback-ids": lambda w: w.keep(
+        "playback", w.ask("POST", f"/assets/{w.film.id}/playback-ids", json={})
+    ),
+    "DELETE /assets/{id}/playback-ids/{playback_id}": lambda w: w.ask(
+        "DELETE", f"/assets/{w.film.id}/playback-ids/{w.made['playback']}"
+    ),
+    "POST /playback-sessions/{id}/kill": kill,
+    "POST /assets/{id}/versions": lambda w: w.keep(
+        "version", w.ask("POST", f"/assets/{w.film.id}/versions", json={"max_short_side": 360})
+    ),
+    "POST /assets/{id}/versions/{version_id}/publish": lambda w: w.ask(
+        "POST", f"/assets/{w.film.id}/versions/{w.film.older}/publish"
+    ),
+    "DELETE /assets/{id}/versions/{version_id}": lambda w: w.ask(
+        "DELETE", f"/assets/{w.film.id}/versions/{w.made['version']}"
+    ),
+    "POST /webhook-endpoints": endpoint,
+    "PATCH /webhook-endpoints/{id}": lambda w: w.ask(
+        "PATCH", f"/webhook-endpoints/{w.made['endpoint']}", json={"description": "d"}
+    ),
+    "POST /webhook-endpoints/{id}/rotate-secret": lambda w: w.ask(
+        "POST", f"/webhook-endpoints/{w.made['endpoint']}/rotate-secret", json={}
+    ),
+    "POST /webhook-endpoints/{id}/ping": lambda w: w.ask("POST", f"/webhook-endpoints/{w.made['endpoint']}/ping"),
+    "POST /webhook-endpoints/{id}/replay": lambda w: w.ask(
+        "POST", f"/webhook-endpoints/{w.made['endpoint']}/replay", json={"after": 0}
+    ),
+    "POST /webhook-endpoints/{id}/deliveries/{delivery_id}/resend": lambda w: w.ask(
+        "POST", f"/webhook-endpoints/{w.made['endpoint']}/deliveries/{w.delivered()}/resend"
+    ),
+    "DELETE /webhook-endpoints/{id}": lambda w: w.ask("DELETE", f"/webhook-endpoints/{w.made['endpoint']}"),
+    "DELETE /assets/{id}": lambda w: w.ask("DELETE", f"/assets/{w.film.id}"),
+}
+"""A step for each route, in an order in which they can be taken."""
