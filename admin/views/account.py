@@ -1,16 +1,16 @@
-"""One's own account: what it says, where it is signed in, another password, proving its address, giving it another one."""
+"""One's own account: what it says, where it is signed in, another password, another address, and its end."""
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from admin.views.guard import see, text
+from admin.views.guard import SIGN_IN, see, text
 from admin.views.rendering import outcome, render
 from streamer import db, http
 from streamer.accounts import devices, login_sessions, logins, second_factor, throttle, users
 from streamer.accounts.logins import Principal
-from streamer.errors import Forbidden, Invalid, Problem, RateLimited
-from streamer.membership import addresses, own_password
+from streamer.errors import Conflict, Forbidden, Invalid, Problem, RateLimited
+from streamer.membership import addresses, own_password, persons
 
 HERE = "/admin/account"
 DONE = {
@@ -61,6 +61,18 @@ def change_address(request: Request, who: Principal, form: FormData) -> Response
     except (Invalid, Forbidden, RateLimited) as refusal:
         return _page(request, who, refusal=refusal, email=email)
     return see(f"{HERE}?done=address")
+
+
+def erase(request: Request, who: Principal, form: FormData) -> Response:
+    """The account and its films, for good, for whoever knows the password."""
+    try:
+        logins.check_password(request, who, text(form, "password"))
+        persons.erase(http.services(request), who.user_id)
+    except (Conflict, Forbidden, RateLimited) as refusal:
+        return _page(request, who, refusal=refusal)
+    response = see(f"{SIGN_IN}?done=erased")
+    logins.clear_cookie(request, response)
+    return response
 
 
 def end_session(request: Request, who: Principal, form: FormData) -> Response:

@@ -13,7 +13,10 @@ from streamer.accounts.logins import Principal, SignedIn
 from streamer.errors import Problem, Unauthenticated
 
 HOME = "/admin"
-DONE = {"password": "Your new password is set. Sign in with it."}
+DONE = {
+    "password": "Your new password is set. Sign in with it.",
+    "erased": "Your account is erased. Goodbye.",
+}
 
 
 def show(request: Request) -> Response:

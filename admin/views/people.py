@@ -1,8 +1,7 @@
-"""Accounts: listed, added, given another role, shut out and let in again."""
+"""Accounts: listed, added, given another role, shut out and let in again, erased."""
 
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -16,9 +15,11 @@ from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission, Role
 from streamer.accounts.tables import User
 from streamer.errors import Conflict, Forbidden, Invalid, Problem
+from streamer.membership import persons, persons_api
 
 HERE = "/admin/people"
 DONE = {
+    "erased": "The account is erased.",
     "role": "The new role holds from their next click on.",
     "second-factor": "The second factor is gone. They sign in with the password alone, until they set up another one.",
 }
@@ -90,11 +91,28 @@ def set_disabled(request: Request, who: Principal, form: FormData) -> Response:
     return see(HERE)
 
 
+def erase(request: Request, who: Principal, form: FormData) -> Response:
+    """For good; the person's address has to be typed, so that nobody erases the wrong one."""
+    logins.require(request, Permission.USERS_WRITE)
+    user_id = request.path_params["id"]
+    try:
+        persons_api.refuse_own(who.user_id, user_id)
+        with db.reading(http.services(request)) as s:
+            email = users.get(s, user_id).email
+        if text(form, "email").strip().casefold() != email:
+            raise Invalid("That is not the e-mail address of this person, so nothing was erased.")
+        heir_id = text(form, "films_to") or None
+        persons.erase(http.services(request), user_id, heir_id=heir_id, held=who.permissions)
+    except (Invalid, Conflict, Forbidden) as refusal:
+        return _person(request, who, refusal=refusal)
+    return see(f"{HERE}?done=erased")
+
+
 def _page(
     request: Request, who: Principal, *, refusal: Problem | None = None, given: dict[str, str] | None = None
 ) -> Response:
     with db.reading(http.services(request)) as s:
-        people = s.scalars(select(User).order_by(User.id).limit(_SHOWN)).all()
+        people = s.scalars(users.listed().order_by(User.id).limit(_SHOWN)).all()
         common = _common(s, who, refusal)
     return render(
         request,
@@ -107,6 +125,7 @@ def _page(
         password_min=http.services(request).config.accounts.password_min_chars,
         may_see_roles=who.can(Permission.ROLES_READ),
         may_see_audit=who.can(Permission.AUDIT_READ),
+        done=DONE.get(request.query_params.get("done", ""), ""),
         **common,
     )
 
@@ -118,6 +137,7 @@ def _person(
         person = users.get(s, request.path_params["id"])
         has_second_factor = second_factor.is_on(s, person.id)
         beyond = not rolebook.permissions(s, person.role) <= who.permissions
+        heirs = s.scalars(users.listed().where(User.disabled_at.is_(None), User.id != person.id).limit(_SHOWN)).all()
         common = _common(s, who, refusal)
     return render(
         request,
@@ -129,6 +149,7 @@ def _person(
         role=role or person.role,
         beyond=beyond,
         has_second_factor=has_second_factor,
+        heirs=[("", "Nobody: they are deleted"), *((heir.id, f"{heir.name} ({heir.email})") for heir in heirs)],
         may_see_audit=who.can(Permission.AUDIT_READ),
         done=done,
         **common,

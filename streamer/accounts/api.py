@@ -117,7 +117,7 @@ def me(request: Request) -> Response:
 
 def list_users(request: Request) -> Response:
     with db.reading(request.app.state.services) as s:
-        rows, cursor = http.page(request, s, select(User), User.id)
+        rows, cursor = http.page(request, s, users.listed(), User.id)
     return JSONResponse({"data": [user_document(row) for row in rows], "next_cursor": cursor})
 
 

@@ -25,6 +25,8 @@ from streamer.accounts import personal
 from streamer.accounts.tables import AuditEntry, AuditHead
 from streamer.operations import Id, Time
 
+ERASED = "user.erase"
+"""The action that says whose personal values are gone; `also` has the other ids they had."""
 UNKNOWN = "unknown"
 """The subject of what was tried with an account that there is not."""
 
@@ -101,13 +103,10 @@ def record(
     pending.append(_entry(actor, action, subject_id, _clean(before), _clean(after), person))
 
 
-def erase(s: Session, user_id: str, others: Collection[str] = ()) -> None:
-    """Forget the personal values of a person, who also had the ids `others`. Entries stay, with their hashes and ids."""
-    persons = {user_id, *others}
-    theirs = or_(AuditEntry.user_id == user_id, AuditEntry.person_id.in_(persons))
-    for entry in s.scalars(select(AuditEntry).where(theirs)).all():
-        places = personal_places(entry, persons)
-        entry.personal = {place: None if place in places else kept for place, kept in (entry.personal or {}).items()}
+def erase(s: Session, user_id: str, others: Collection[str], after: Mapping[str, Any]) -> None:
+    """Forget the personal values of a person, who also had the ids `others`; that they were erased is an entry. Entries stay, with their hashes."""
+    record(s, ERASED, user_id, after={**after, "also": sorted(others)})
+    db.at_end(s, lambda s: _forget(s, {user_id, *others}))  # behind the entries of this very transaction
 
 
 def personal_places(entry: AuditEntry, persons: Collection[str]) -> set[str]:
@@ -165,6 +164,13 @@ def _append(s: Session) -> None:
         head.sequence, head.hash = entry.sequence, entry.hash
         s.add(entry)
     s.flush()
+
+
+def _forget(s: Session, persons: Collection[str]) -> None:
+    theirs = or_(AuditEntry.user_id.in_(persons), AuditEntry.person_id.in_(persons))
+    for entry in s.scalars(select(AuditEntry).where(theirs)).all():
+        places = personal_places(entry, persons)
+        entry.personal = {place: None if place in places else kept for place, kept in (entry.personal or {}).items()}
 
 
 def _entry(

@@ -11,9 +11,6 @@ from streamer.accounts.tables import AuditEntry, AuditHead
 
 START = "0" * 64
 """The hash before the first entry."""
-ERASED = "user.erase"
-"""The action that says whose personal values are gone; its `after` has the other ids they had."""
-
 _BATCH = 500
 
 
@@ -73,7 +70,7 @@ class _Erasures:
             if kept is None:
                 whose = entry.person_id if place != personal.ADDRESS else entry.user_id or entry.person_id
                 self._gone.setdefault(whose, entry.sequence)
-        if entry.action == ERASED:
+        if entry.action == audit.ERASED:
             self._erased |= {entry.subject_id, *(entry.after or {}).get("also", [])}
 
     def check(self) -> None:

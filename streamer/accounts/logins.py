@@ -284,6 +284,11 @@ def _by_key(services: Services, secret: str) -> Principal:
         if found is None:
             raise Unauthenticated("The API key is unknown, revoked, or of a disabled account.", code="bad_key")
         key, user = found
+        if second_factor.is_due(s, services.config.accounts, user):
+            raise Forbidden(
+                f"The role {user.role} needs a second factor, and the owner of this API key has none. It works again once they have set one up.",
+                code="second_factor_due",
+            )
         granted, narrowed = apikeys.grants(s, key, user.role)
     if apikeys.is_stale(key):
         db.retrying(services, lambda s: apikeys.note_use(s, key.id))

@@ -14,6 +14,9 @@ from streamer.accounts import legacy_hashes
 from streamer.config import Accounts
 from streamer.errors import Invalid, Unavailable
 
+NONE = "!"
+"""In place of a hash: no password opens this account."""
+
 _MAX_CHARS = 1024
 _at_once = threading.BoundedSemaphore(4)
 _in_line = threading.BoundedSemaphore(12)
@@ -38,7 +41,7 @@ def hash_password(config: Accounts, password: str, *, field: str = "password") -
 def verify(config: Accounts, stored: str | None, password: str) -> bool:
     """Whether the password is right. Without a stored hash the same work is done, so that time tells no one who exists."""
     with _turn():
-        if stored is None or len(password) > _MAX_CHARS:
+        if stored is None or stored == NONE or len(password) > _MAX_CHARS:
             _hasher(config).hash("nobody")
             return False
         if legacy_hashes.is_one(stored):

@@ -12,7 +12,10 @@ _SHA256 = exact(64, ascii_only=True)
 
 
 class User(Base):
-    """A person. `email` is casefolded, and proved theirs since `email_verified_at`; a disabled account can't sign in and its keys and logins are dead."""
+    """A person. `email` is casefolded, and proved theirs since `email_verified_at`; a disabled account can't sign in and its keys and logins are dead.
+
+    What was erased is disabled too, and stays for the ids that point to it; nothing in it says who it was.
+    """
 
     __tablename__ = "users"
     __table_args__ = (Index("ix_users_role_id", "role", "id"),)
@@ -25,6 +28,7 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     email_verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    erased_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class CustomRole(Base):

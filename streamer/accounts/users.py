@@ -1,4 +1,4 @@
-"""People: made by an administrator or the command line, found by id, e-mail address or name, disabled but never removed.
+"""People: made by an administrator or the command line, found by id, e-mail address or name, disabled, and erased down to a row without a name.
 
 Whoever changes an account may do all that it may do, before and afterwards: see `rolebook` for `held`. All functions work inside the caller's
 transaction.
@@ -7,7 +7,7 @@ transaction.
 import re
 from collections.abc import Iterable
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -55,9 +55,9 @@ def add(s: Session, *, email: str, name: str, role: str, password_hash: str, ver
 
 
 def get(s: Session, user_id: str) -> User:
-    """The account with this id, or NotFound."""
+    """The account with this id, or NotFound, also for one that was erased."""
     user = s.get(User, user_id) if ids.is_id(user_id) else None
-    if user is None:
+    if user is None or user.erased_at is not None:
         raise NotFound(f"There is no user {user_id[:40]}.")
     return user
 
@@ -66,12 +66,17 @@ def find(s: Session, who: str) -> User:
     """The account with this id, e-mail address or name; NotFound when there is none, Conflict when several have the name."""
     by_id = [(User.id, who)] if ids.is_id(who) else []
     for column, value in (*by_id, (User.email, who.strip().casefold()), (User.name, who)):
-        found = s.scalars(select(User).where(column == value).limit(2)).all()
+        found = s.scalars(listed().where(column == value).limit(2)).all()
         if len(found) > 1:
             raise Conflict(f"Several users are called {who}; give the e-mail address.", code="ambiguous")
         if found:
             return found[0]
     raise NotFound(f"There is no user {who}.")
+
+
+def listed() -> Select[User]:
+    """Everybody, without those who were erased."""
+    return select(User).where(User.erased_at.is_(None))
 
 
 def names(s: Session, user_ids: Iterable[str]) -> dict[str, str]:
@@ -94,7 +99,7 @@ def set_disabled(s: Session, user_id: str, disabled: bool, held: Held = None) ->
     """Shut an account out or let it in again; the last active administrator can't be shut out."""
     user = changeable(s, user_id, held)
     if disabled:
-        _refuse_last_admin(s, user)
+        refuse_last_admin(s, user)
     before = user.disabled_at is not None
     user.disabled_at = (user.disabled_at or db.now()) if disabled else None
     audit.record(
@@ -112,7 +117,7 @@ def set_role(s: Session, user_id: str, role: str, held: Held = None) -> User:
     user = changeable(s, user_id, held)
     rolebook.check_gift(s, role, held)
     if role != Role.ADMIN:
-        _refuse_last_admin(s, user)
+        refuse_last_admin(s, user)
     before, user.role = user.role, role
     audit.record(s, "user.role", user.id, before={"role": before}, after={"role": role})
     return user
@@ -127,7 +132,7 @@ def set_password(s: Session, user: User, password_hash: str) -> User:
 
 def any_exist(s: Session) -> bool:
     """Whether there is an account at all; the sign-in page says what to do when there is none."""
-    return s.scalar(select(User.id).limit(1)) is not None
+    return s.scalar(select(User.id).where(User.erased_at.is_(None)).limit(1)) is not None
 
 
 def with_address(s: Session, email: str) -> User | None:
@@ -150,7 +155,8 @@ def clean_name(name: str) -> str:
     return name.strip()
 
 
-def _refuse_last_admin(s: Session, user: User) -> None:
+def refuse_last_admin(s: Session, user: User) -> None:
+    """Conflict when without this account nobody could administer anything."""
     if user.role != Role.ADMIN or user.disabled_at is not None:
         return
     # Locked: two administrators who shut each other out at once must not both succeed.

@@ -28,7 +28,7 @@ KINDS: dict[str, Kind] = {
     "transcode": Kind(run="streamer.ingest.transcode:run", follow="streamer.catalog.versions:follow"),
     "fetch": Kind(run="streamer.ingest.fetch:run", follow="streamer.ingest.imports:follow"),
     "encode": Kind(run="streamer.ingest.encode:run"),  # a step of a transcode
-    "mail": Kind(run="streamer.membership.writer:run"),
+    "mail": Kind(run="streamer.membership.writer:run", follow="streamer.membership.outgoing:follow"),
     "delete": Kind(run="streamer.catalog.deletion:run", cancellable=False),  # promised to whoever deleted the film
     "delete_version": Kind(run="streamer.catalog.deletion:run_version", cancellable=False),
 }

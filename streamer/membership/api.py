@@ -14,7 +14,7 @@ from streamer.accounts import doors, limits, logins, throttle
 from streamer.accounts.api import SessionDocument, UserDocument, session_response, user_document
 from streamer.accounts.limits import Kind
 from streamer.accounts.roles import Permission
-from streamer.membership import addresses, confirmations, invitations, own_password, recovery, signups
+from streamer.membership import addresses, confirmations, invitations, own_password, persons_api, recovery, signups
 from streamer.membership.tables import Invitation
 from streamer.operations import Id, Listed, Operation, Time
 
@@ -200,6 +200,7 @@ def _on_its_way() -> Response:
 _READ, _WRITE = doors.allowed(Permission.USERS_READ), doors.allowed(Permission.USERS_WRITE)
 
 routes = [
+    *persons_api.routes,
     doors.route(
         "/invitations", list_invitations, Operation("GET", "List invitations", _READ, Listed[InvitationDocument])
     ),

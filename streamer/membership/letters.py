@@ -93,6 +93,14 @@ def password_changed(name: str, forgotten: str) -> Letter:
     )
 
 
+def erased(name: str) -> Letter:
+    """To the address of an account that is no more."""
+    return _letter(
+        "Your account was erased",
+        f"Hello {name},\n\nyour account at Streamer, and what was known of you there, was erased. This letter is the last one.",
+    )
+
+
 def _letter(subject: str, text: str) -> Letter:
     return Letter(subject, text + _END)
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from streamer import ids
 from streamer.config import Config
 from streamer.jobs import jobs
-from streamer.jobs.tables import Job
+from streamer.jobs.tables import Job, State
 
 KIND = "mail"
 _URGENT = 1  # somebody sits before an empty mailbox
@@ -28,12 +28,19 @@ class Kind(StrEnum):
     ADDRESS_CHANGED = "address_changed"
     RESET = "reset"
     PASSWORD_CHANGED = "password_changed"
+    ERASED = "erased"
 
 
 def post(s: Session, kind: Kind, to: str, *, subject_id: str = "", **facts: str) -> Job:
     """A letter to this address. After the commit give the job to `queues.dispatch`."""
     payload = {"letter": kind, "to": to, "facts": facts}
     return jobs.enqueue(s, KIND, subject_id or ids.new("ltr"), max_attempts=_TRIES, payload=payload, priority=_URGENT)
+
+
+def follow(s: Session, job: Job) -> None:
+    """A goodbye that could not be sent must not keep the address that was erased (see `jobs.kinds`)."""
+    if job.state in (State.FAILED, State.CANCELLED) and job.payload.get("letter") == Kind.ERASED:
+        job.payload = {}
 
 
 def link(config: Config, path: str, secret: str = "") -> str:

@@ -117,6 +117,10 @@ def _password_changed(s: Session, config: Config, order: Order) -> Letter | None
     return letters.password_changed(order.facts["name"], link(config, "forgotten"))
 
 
+def _erased(s: Session, config: Config, order: Order) -> Letter | None:
+    return letters.erased(order.facts["name"])
+
+
 WRITERS: dict[Kind, Writer] = {
     Kind.INVITATION: _invitation,
     Kind.SIGN_UP: _sign_up,
@@ -125,4 +129,5 @@ WRITERS: dict[Kind, Writer] = {
     Kind.ADDRESS_CHANGED: _address_changed,
     Kind.RESET: _reset,
     Kind.PASSWORD_CHANGED: _password_changed,
+    Kind.ERASED: _erased,
 }

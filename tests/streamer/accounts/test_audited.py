@@ -253,6 +253,7 @@ WALK: dict[str, Step] = {
     ),
     "PATCH /users/{id}": lambda w: w.ask("PATCH", f"/users/{w.made['user']}", json={"role": "member"}),
     "DELETE /users/{id}/second-factor": lambda w: w.ask("DELETE", f"/users/{w.made['user']}/second-factor"),
+    "DELETE /users/{id}": lambda w: w.ask("DELETE", f"/users/{w.made['user']}"),
     "POST /api-keys": lambda w: w.keep("key", w.ask("POST", "/api-keys", json={"name": "k"})),
     "DELETE /api-keys/{id}": lambda w: w.ask("DELETE", f"/api-keys/{w.made['key']}"),
     "POST /roles": lambda w: w.ask("POST", "/roles", json={"name": "night", "permissions": []}),
@@ -316,6 +317,9 @@ WALK: dict[str, Step] = {
         "POST", f"/webhook-endpoints/{w.made['endpoint']}/deliveries/{w.delivered()}/resend"
     ),
     "DELETE /webhook-endpoints/{id}": lambda w: w.ask("DELETE", f"/webhook-endpoints/{w.made['endpoint']}"),
+    "DELETE /me": lambda w: w.site.signed_in("eve@example.org").request(
+        "DELETE", "/api/v1/me", json={"password": PASSWORD}
+    ),
     "DELETE /assets/{id}": lambda w: w.ask("DELETE", f"/assets/{w.film.id}"),
 }
 """A step for each route, in an order in which they can be taken."""
