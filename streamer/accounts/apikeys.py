@@ -43,7 +43,9 @@ def issue(s: Session, user: User, *, name: str, scopes: Iterable[str] = (EVERYTH
     )
     s.add(key)
     s.flush()
-    audit.record(s, "api_key.create", key.id, after={"user_id": user.id, "name": key.name, "scopes": key.scopes})
+    audit.record(
+        s, "api_key.create", key.id, after={"user_id": user.id, "name": key.name, "scopes": key.scopes}, person=user.id
+    )
     return key, secret
 
 
@@ -93,7 +95,7 @@ def revoke(s: Session, key_id: str, *, owner_id: str | None) -> None:
         raise NotFound(f"There is no API key {key_id[:40]}.")
     if key.revoked_at is None:
         key.revoked_at = db.now()
-        audit.record(s, "api_key.revoke", key.id, before={"user_id": key.user_id, "name": key.name})
+        audit.record(s, "api_key.revoke", key.id, before={"user_id": key.user_id, "name": key.name}, person=key.user_id)
 
 
 def _digest(secret: str) -> str:

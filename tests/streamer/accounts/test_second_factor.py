@@ -9,6 +9,7 @@ from streamer import db
 from streamer.accounts import second_factor, totp, users
 from streamer.accounts.tables import RecoveryCode, SecondFactor
 from tests.streamer.accounts.conftest import PASSWORD, Site
+from tests.streamer.membership.postbox import policy_of
 
 EVE = {"email": "eve@example.org", "password": PASSWORD}
 
@@ -147,3 +148,14 @@ def test_a_key_changes_nothing_of_it(site: Site) -> None:
     secret = site.signed_in().post("/api/v1/api-keys", json={"name": "k"}).json()["secret"]
     refused = site.bearer(secret).post("/api/v1/me/second-factor", json={"password": PASSWORD})
     assert (refused.status_code, refused.json()["code"]) == (403, "session_needed")
+
+
+def test_a_role_that_requires_it_refuses_the_keys_of_who_has_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    eve = site.signed_in("eve@example.org")
+    key = site.bearer(eve.post("/api/v1/api-keys", json={"name": "k"}).json()["secret"])
+    with policy_of(site, "closed", second_factor_roles=("editor",)):
+        refused = key.get("/api/v1/me")
+        assert (refused.status_code, refused.json()["code"]) == (403, "second_factor_due")
+        assert "set one up" in refused.json()["detail"]
+        set_up(eve, monkeypatch)
+        assert key.get("/api/v1/me").status_code == 200
