@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import anyio.to_thread
 import structlog
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
@@ -40,7 +41,7 @@ from streamer.membership import api as membership_api
 from streamer.middleware import BodyFirst, BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
 from streamer.openapi import PREFIX, Contract
 from streamer.operations import ApiRoute, Operation
-from streamer.ops import health
+from streamer.ops import cache_api, health
 from streamer.problems import handlers
 from streamer.services import Services, close_services, open_services
 from streamer.site import errors, films, reference
@@ -101,6 +102,7 @@ def api_routes() -> list[ApiRoute]:
         *audit_api.routes,
         *jobs_api.routes,
         *workers_api.routes,
+        *cache_api.routes,
         *membership_api.routes,
         *catalog_api.routes,
         *ingest_api.routes,
@@ -153,6 +155,7 @@ def _middleware(config: Config) -> list[Middleware]:
 @asynccontextmanager
 async def _lifespan(app: Application) -> AsyncIterator[None]:
     services: Services = app.state.services
+    await run_in_threadpool(services.cache.distrust)
     anyio.to_thread.current_default_thread_limiter().total_tokens = services.config.server.threads
     try:
         async with app.origin.running(), tidying.running(services):

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from streamer.sections import Accounts as Accounts
+from streamer.sections import Cache as Cache
 from streamer.sections import Fetch as Fetch
 from streamer.sections import Ingest as Ingest
 from streamer.sections import Limits as Limits
@@ -227,6 +228,7 @@ class Config(BaseSettings):
     packager: Packager = Packager()
     delivery: Delivery = Delivery()
     accounts: Accounts = Accounts()
+    cache: Cache = Cache()
     limits: Limits = Limits()
     mail: Mail = Mail()
     events: Events = Events()

@@ -132,14 +132,14 @@ class HasEngine(Protocol):
 @contextmanager
 def session(source: HasEngine) -> Iterator[Session]:
     """One write transaction: committed when the block ends, rolled back when it raises."""
-    with _transaction(source.engine, "IMMEDIATE") as s:
+    with _transaction(source, "IMMEDIATE") as s:
         yield s
 
 
 @contextmanager
 def reading(source: HasEngine) -> Iterator[Session]:
     """One read transaction: never waits for a writer, never makes one wait."""
-    with _transaction(source.engine, "DEFERRED") as s:
+    with _transaction(source, "DEFERRED") as s:
         yield s
 
 
@@ -216,9 +216,11 @@ def _sqlite(config: Database, url: URL) -> Engine:
 
 
 @contextmanager
-def _transaction(engine: Engine, begin: str) -> Iterator[Session]:
-    bound = engine.execution_options(**{_BEGIN: begin})
-    with Session(bound, expire_on_commit=False, info={_AT_END: []}) as s, s.begin():
+def _transaction(source: HasEngine, begin: str) -> Iterator[Session]:
+    bound = source.engine.execution_options(**{_BEGIN: begin})
+    cache = getattr(source, "cache", None)  # what `streamer.cache` has to tell of a change
+    info = {_AT_END: [], **({} if cache is None else {"cache": cache})}
+    with Session(bound, expire_on_commit=False, info=info) as s, s.begin():
         yield s
         for work in s.info[_AT_END]:
             work(s)

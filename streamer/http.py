@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from starlette.requests import Request
+from starlette.responses import Response
 
 from streamer import ids
 from streamer.config import Server
@@ -43,6 +44,12 @@ def time(moment: None) -> None: ...
 def time(moment: datetime | None) -> str | None:
     """A moment as the API writes it."""
     return moment.isoformat() if moment else None
+
+
+def kept(text: str, hit: bool) -> Response:
+    """JSON that the cache has or could have; which of the two is for whoever looks at the headers (RFC 9211)."""
+    status = "streamer; hit" if hit else "streamer; fwd=miss"
+    return Response(text, media_type="application/json", headers={"Cache-Status": status})
 
 
 def read(request: Request, model: type[Model]) -> Model:

@@ -129,3 +129,10 @@ class Mail(Section):
         if url and (parts.scheme not in ("smtp", "smtps") or not parts.hostname):
             raise ValueError("must be smtp://… or smtps://… with a host")
         return url
+
+
+class Cache(Section):
+    enabled: bool = True
+    """Whether answers are kept in Redis until a row they came from changes."""
+    max_age_s: int = Field(default=60, ge=1)
+    """Seconds after which an answer is made anew in any case."""

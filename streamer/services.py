@@ -15,6 +15,7 @@ from storage import ObjectStore, UploadStore, in_parts, open_store
 from storage.stored_uploads import StoredUploads
 from storage.uploads import LocalUploads
 from streamer import db, keyring, kv
+from streamer.cache import Cache
 from streamer.config import Config, ConfigError
 from streamer.keyring import Secrets
 from streamer.upload_ledger import SqlLedger
@@ -33,6 +34,7 @@ class Services:
     engine: Engine
     kv: redis.asyncio.Redis
     kv_sync: redis.Redis
+    cache: Cache
     store: ObjectStore
     uploads: UploadStore
     poster_url: Callable[[str], str | None] = _no_poster
@@ -50,12 +52,14 @@ def open_services(config: Config) -> Services:
     keys = (config.storage.access_key or None, config.storage.secret_key or None)
     engine = db.create(config.database, config.database_url)
     store = open_store(config.storage_url, access_key=keys[0], secret_key=keys[1])
+    kv_sync = kv.open_sync(config.redis, config.redis_url)
     return Services(
         config=config,
         secrets=keyring.load(config),
         engine=engine,
         kv=kv.open_async(config.redis, config.redis_url),
-        kv_sync=kv.open_sync(config.redis, config.redis_url),
+        kv_sync=kv_sync,
+        cache=Cache(config.cache, kv_sync),
         store=store,
         uploads=_uploads(config, engine, store),
     )

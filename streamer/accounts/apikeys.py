@@ -5,13 +5,13 @@ import json
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from redis.exceptions import RedisError
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from streamer import db, ids
+from streamer import cache, db, ids
 from streamer.accounts import audit, rolebook
 from streamer.accounts.roles import Permission, understood
 from streamer.accounts.tables import ApiKey, User
@@ -37,7 +37,7 @@ def issue(s: Session, user: User, *, name: str, scopes: Iterable[str] = (EVERYTH
         id=ids.new("key"),
         user_id=user.id,
         name=name.strip()[:200] or "key",
-        secret_sha256=_digest(secret),
+        secret_sha256=digest(secret),
         scopes=[EVERYTHING] if EVERYTHING in wanted else sorted(understood(wanted)),
         created_at=db.now(),
     )
@@ -54,7 +54,7 @@ def find(s: Session, secret: str) -> tuple[ApiKey, User] | None:
     query = (
         select(ApiKey, User)
         .join(User, User.id == ApiKey.user_id)
-        .where(ApiKey.secret_sha256 == _digest(secret), ApiKey.revoked_at.is_(None), User.disabled_at.is_(None))
+        .where(ApiKey.secret_sha256 == digest(secret), ApiKey.revoked_at.is_(None), User.disabled_at.is_(None))
     )
     row = s.execute(query).first()
     return (row[0], row[1]) if row else None
@@ -67,19 +67,19 @@ def grants(s: Session, key: ApiKey, role: str) -> tuple[frozenset[Permission], b
     return granted, granted != allowed
 
 
-def is_stale(key: ApiKey) -> bool:
-    """Whether it is time to note the key's use again (once a minute: a busy key must not write at each request)."""
-    return key.last_used_at is None or db.now() - key.last_used_at > _SEEN_EVERY
+def is_stale(last_used_at: datetime | None) -> bool:
+    """Whether it is time to note a key's use again (once a minute: a busy key must not write at each request)."""
+    return last_used_at is None or db.now() - last_used_at > _SEEN_EVERY
 
 
 def note_use(s: Session, key_id: str) -> None:
     """Remember that the key was used now."""
-    s.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=db.now()))
+    s.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=db.now()), execution_options=cache.unseen())
 
 
 def entry(secret: str) -> str:
     """Redis' key for a secret that was found good lately; whose it is stands there, for counting."""
-    return f"api-key:{_digest(secret)}"
+    return f"api-key:{digest(secret)}"
 
 
 def make_known(services: Services, secret: str, user_id: str) -> None:
@@ -98,5 +98,6 @@ def revoke(s: Session, key_id: str, *, owner_id: str | None) -> None:
         audit.record(s, "api_key.revoke", key.id, before={"user_id": key.user_id, "name": key.name}, person=key.user_id)
 
 
-def _digest(secret: str) -> str:
+def digest(secret: str) -> str:
+    """What is stored of the secret."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -25,7 +25,6 @@ from starlette.responses import Response
 
 from streamer import db, ids
 from streamer.accounts import (
-    apikeys,
     audit,
     challenges,
     cookies,
@@ -33,12 +32,13 @@ from streamer.accounts import (
     known_devices,
     login_sessions,
     passwords,
-    rolebook,
     second_factor,
+    standing,
     throttle,
 )
 from streamer.accounts.audit import Actor
 from streamer.accounts.roles import Permission
+from streamer.accounts.standing import Standing
 from streamer.accounts.tables import User
 from streamer.errors import Forbidden, Problem, Unauthenticated
 from streamer.services import Services
@@ -279,45 +279,39 @@ def _identify(request: Request) -> Principal | None:
 
 
 def _by_key(services: Services, secret: str) -> Principal:
-    with db.reading(services) as s:
-        found = apikeys.find(s, secret)
-        if found is None:
-            raise Unauthenticated("The API key is unknown, revoked, or of a disabled account.", code="bad_key")
-        key, user = found
-        if second_factor.is_due(s, services.config.accounts, user):
-            raise Forbidden(
-                f"The role {user.role} needs a second factor, and the owner of this API key has none. It works again once they have set one up.",
-                code="second_factor_due",
-            )
-        granted, narrowed = apikeys.grants(s, key, user.role)
-    if apikeys.is_stale(key):
-        db.retrying(services, lambda s: apikeys.note_use(s, key.id))
-        apikeys.make_known(services, secret, user.id)
-    return Principal(user.id, user.email, user.name, user.role, granted, key_id=key.id, narrowed=narrowed)
+    found = standing.by_key(services, secret)
+    if found is None:
+        raise Unauthenticated("The API key is unknown, revoked, or of a disabled account.", code="bad_key")
+    if found.owner.owes_second_factor(services.config.accounts):
+        raise Forbidden(
+            f"The role {found.owner.role} needs a second factor, and the owner of this API key has none. It works again once they have set one up.",
+            code="second_factor_due",
+        )
+    standing.note_use(services, secret, found)
+    return _principal(found.owner, found.permissions, key_id=found.key_id, narrowed=found.narrowed)
 
 
 def _by_cookie(request: Request, services: Services, cookie: str) -> Principal | None:
     known = login_sessions.find(services, cookie)
-    if known is None:
+    account = standing.of(services, known.user_id) if known else None
+    if known is None or account is None:
         return None
-    with db.reading(services) as s:
-        user = s.get(User, known.user_id)
-        if user is None or user.disabled_at is not None:
-            return None
-        granted = rolebook.permissions(s, user.role)
-        due = second_factor.is_due(s, services.config.accounts, user)
     token = csrf.token(services, known.id)
     request.state.refusal = csrf.refusal(request, token)
     if request.state.refusal is not None:
         return None
-    found = Principal(user.id, user.email, user.name, user.role, granted, session_id=known.id, csrf_token=token)
-    if not due:
+    found = _principal(account, account.permissions, session_id=known.id, csrf_token=token)
+    if not account.owes_second_factor(services.config.accounts):
         return found
     request.state.enrolling = replace(found, permissions=frozenset())
     request.state.refusal = Forbidden(
-        f"The role {user.role} needs a second factor. Set it up in your account.", code="second_factor_due"
+        f"The role {account.role} needs a second factor. Set it up in your account.", code="second_factor_due"
     )
     return None
+
+
+def _principal(account: Standing, permissions: frozenset[Permission], **way: Any) -> Principal:
+    return Principal(account.user_id, account.email, account.name, account.role, permissions, **way)
 
 
 def _anonymous(request: Request) -> bool:

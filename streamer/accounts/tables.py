@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from streamer import cache
 from streamer.db import Base, Code, Id, Json, UtcDateTime, exact
 
 _SHA256 = exact(64, ascii_only=True)
@@ -18,7 +19,7 @@ class User(Base):
     """
 
     __tablename__ = "users"
-    __table_args__ = (Index("ix_users_role_id", "role", "id"),)
+    __table_args__ = (Index("ix_users_role_id", "role", "id"), cache.of("people", "id"))
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(exact(254), unique=True)
@@ -35,6 +36,7 @@ class CustomRole(Base):
     """A role that was made here. The built-in ones are code (`roles.PERMISSIONS`) and never rows."""
 
     __tablename__ = "roles"
+    __table_args__ = cache.of("people")
 
     name: Mapped[str] = mapped_column(Code, primary_key=True)
     permissions: Mapped[list[str]] = mapped_column(Json)
@@ -46,7 +48,7 @@ class ApiKey(Base):
     """A bearer key. `scopes` are permissions that narrow the owner's role; `["*"]` narrows nothing."""
 
     __tablename__ = "api_keys"
-    __table_args__ = (Index("ix_api_keys_user_id_id", "user_id", "id"),)
+    __table_args__ = (Index("ix_api_keys_user_id_id", "user_id", "id"), cache.of("people", "user_id"))
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"))
@@ -62,6 +64,7 @@ class SecondFactor(Base):
     """An app that shows codes. `secret` is sealed; it counts since `confirmed_at`, and takes codes of half minutes after `last_step` only."""
 
     __tablename__ = "second_factors"
+    __table_args__ = cache.of("people", "user_id")
 
     user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"), primary_key=True)
     secret: Mapped[str] = mapped_column(exact(255, ascii_only=True))

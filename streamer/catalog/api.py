@@ -1,5 +1,6 @@
 """Assets, their renditions and playback ids over JSON."""
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +12,7 @@ from typing_extensions import TypedDict
 from streamer import db, http
 from streamer.accounts import doors, logins
 from streamer.accounts.roles import Permission
-from streamer.catalog import assets, documents, faces, playback_ids, versions, versions_api
+from streamer.catalog import assets, documents, faces, kept, playback_ids, versions, versions_api
 from streamer.catalog.documents import AssetDocument
 from streamer.catalog.faces import PlaybackIdDocument, RenditionDocument
 from streamer.catalog.tables import Asset, PlaybackId, Policy, Publication
@@ -52,16 +53,17 @@ class Deleted(TypedDict):
 
 def list_assets(request: Request) -> Response:
     who, services = logins.require(request), http.services(request)
-    with db.reading(services) as s:
-        rows, cursor = http.page(request, s, *assets.listed(who, request.query_params.get("q", "")))
-        return JSONResponse({"data": documents.assets(services, s, rows), "next_cursor": cursor})
+    if who.can(Permission.ASSETS_LIST):
+        return http.kept(*kept.page(request, services, who))
+    return JSONResponse(kept.fresh_page(request, services, who))
 
 
 def read_asset(request: Request) -> Response:
     who, services = logins.require(request), http.services(request)
-    with db.reading(services) as s:
-        row = assets.visible(s, request.path_params["id"], who)
-        return JSONResponse(documents.asset(services, s, row))
+    film, hit = kept.asset(services, request.path_params["id"])
+    if film is None or not assets.is_visible(film["owner_id"], film["publication"], who):
+        raise assets.missing()
+    return http.kept(json.dumps(film), hit)
 
 
 def change_asset(request: Request) -> Response:

@@ -51,11 +51,16 @@ def visible(s: Session, asset_id: str, who: Principal) -> Asset:
     """
     asset = s.get(Asset, asset_id) if ids.is_id(asset_id) else None
     if asset is None or asset.deleted_at is not None:
-        raise _missing()
-    needed = Permission.ASSETS_READ if asset.publication in OUT else Permission.ASSETS_LIST
-    if asset.owner_id != who.user_id and not who.can(needed):
-        raise _missing()
+        raise missing()
+    if not is_visible(asset.owner_id, asset.publication, who):
+        raise missing()
     return asset
+
+
+def is_visible(owner_id: str, publication: str, who: Principal) -> bool:
+    """Whether a film of this owner in this state is there for the principal."""
+    needed = Permission.ASSETS_READ if publication in OUT else Permission.ASSETS_LIST
+    return owner_id == who.user_id or who.can(needed)
 
 
 def permitted(s: Session, asset_id: str, who: Principal, permission: Permission) -> Asset:
@@ -71,7 +76,7 @@ def changeable(s: Session, asset_id: str, who: Principal, permission: Permission
     asset = permitted(s, asset_id, who, permission)
     s.refresh(asset, with_for_update=True)
     if asset.deleted_at is not None:
-        raise _missing()
+        raise missing()
     return asset
 
 
@@ -130,5 +135,6 @@ def _told(asset: Asset) -> set[tuple[str, str]]:
     return {("title", asset.title), ("publication", str(asset.publication))}
 
 
-def _missing() -> NotFound:
+def missing() -> NotFound:
+    """The refusal, which says nothing of whether there is one."""
     return NotFound("There is no film with this id, or it is not yours to see.")

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Double, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from streamer import cache
 from streamer.accounts.tables import User
 from streamer.db import Base, Code, Id, Json, UtcDateTime, exact
 
@@ -63,6 +64,7 @@ class Asset(Base):
     __table_args__ = (
         Index("ix_assets_deleted_at_id", "deleted_at", "id"),
         Index("ix_assets_owner_id_deleted_at_id", "owner_id", "deleted_at", "id"),
+        cache.of("films", "id"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -103,6 +105,7 @@ class Version(Base):
         Index("ix_versions_asset_id_id", "asset_id", "id"),
         Index("ix_versions_source_sha256", "source_sha256"),
         Index("ix_versions_deleted_at_id", "deleted_at", "id"),
+        cache.of("films", "asset_id"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -154,7 +157,7 @@ class PlaybackId(Base):
     """A public name an asset is played by. There may be several, each with its own policy; a revoked one opens nothing new."""
 
     __tablename__ = "playback_ids"
-    __table_args__ = (Index("ix_playback_ids_asset_id", "asset_id"),)
+    __table_args__ = (Index("ix_playback_ids_asset_id", "asset_id"), cache.of("films", "asset_id"))
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     asset_id: Mapped[str] = mapped_column(Id, ForeignKey("assets.id"))

@@ -22,7 +22,7 @@ class Listed:
     duration_s: float | None
 
 
-def on_now(services: Services, s: Session) -> list[Listed]:
+def newest(services: Services, s: Session) -> list[Listed]:
     """The newest of them, at most SHOWN."""
     public = exists().where(
         PlaybackId.asset_id == Asset.id, PlaybackId.policy == Policy.PUBLIC, PlaybackId.revoked_at.is_(None)

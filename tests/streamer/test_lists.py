@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import redis
 import structlog
 from sqlalchemy import Engine, event
 from starlette.applications import Starlette
@@ -46,6 +47,7 @@ LISTS = {
     "/invitations": [],
     "/workers": [],
     "/roles": [],
+    "/cache": [],
     "/me/sessions": [],
     f"/webhook-endpoints/{library.ENDPOINT}/deliveries": ["state=dead", "state=pending", "cursor={cursor}"],
     "/assets/{asset}/versions": [],
@@ -141,7 +143,10 @@ def _reads(cursor: Any, statement: str, parameters: Any) -> int:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mariadb"])
-def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, valkey: str) -> Iterator[House]:
+def house(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, valkey: str, broom: redis.Redis
+) -> Iterator[House]:
+    broom.flushall()
     folder = tmp_path_factory.mktemp("lists")
     config = make_config(folder, database=_database(request, folder), redis=valkey)
     app = create_app(config)
