@@ -71,7 +71,7 @@ def test_an_owner_who_was_here_before_signs_in_whatever_comes_from_where(site: S
         guessers = [from_address(site, address) for address in addresses]
         answers = list(flood.map(lambda guesser: sign_in(guesser, password="a guess"), guessers))
     assert {answer.status_code for answer in answers} == {401, 429}
-    assert sign_in(from_address(site, HOME)).status_code == 429, "a stranger of the same network waits"
+    assert 429 in {answer.status_code for answer in answers[:50]}, "strangers of the same network wait"
     assert sign_in(owner).status_code == 201
     assert sign_in(owner, password="mistyped").status_code == 401
     assert sign_in(owner).status_code == 201
