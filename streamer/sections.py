@@ -1,9 +1,9 @@
 """Tables of the configuration that tell how films and people come in and how often, and what a table is. See `streamer.config` for the rest."""
 
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -46,6 +46,51 @@ class Fetch(Section):
     """Bytes a second, over a minute, below which an import is broken off: it holds a worker."""
 
 
+class Provider(Section):
+    """An OpenID Connect provider by which people sign in; a table `[[accounts.providers]]`."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")
+    """Stands in its address here: /admin/sign-in/<name>/callback is what the provider has to know."""
+    title: str = ""
+    """What its button says; empty: the name."""
+    issuer: str
+    """Its address, exactly as it writes it itself; /.well-known/openid-configuration is below it."""
+    client_id: str
+    """What it calls us."""
+    client_secret: str = Field(default="", repr=False)
+    """What we prove it with; empty for a public client."""
+    scopes: tuple[str, ...] = ("openid", "email", "profile")
+    """What it is asked for."""
+    link: bool = False
+    """Whether somebody whose address the provider has verified gets into the account that has it here."""
+    sign_up: bool = False
+    """Whether somebody with a verified address and no account gets one."""
+    role: str = "viewer"
+    """The role of such an account, unless a claim says otherwise."""
+    role_claim: str = ""
+    """The claim that names roles, such as groups; empty: none does."""
+    roles: dict[str, str] = {}
+    """Which value of it gives which role here, the first that fits, at each sign-in."""
+    second_factor: tuple[str, ...] = ()
+    """Values of its amr or acr that count as a second factor, such as mfa; empty: ours is asked for."""
+    private: bool = False
+    """Whether it may be on a private network, and speak http."""
+
+    @property
+    def shown(self) -> str:
+        """What people call it."""
+        return self.title or self.name
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        scheme = urlsplit(self.issuer).scheme
+        if scheme != "https" and not (self.private and scheme == "http"):
+            raise ValueError("issuer must be https://…, or http://… with private = true")
+        if "openid" not in self.scopes:
+            raise ValueError("scopes must have openid")
+        return self
+
+
 class Accounts(Section):
     session_secret: str = Field(default="", repr=False)
     """32 bytes in base64 that CSRF tokens are made with; empty: made once and kept in data.dir."""
@@ -67,6 +112,8 @@ class Accounts(Section):
     """Wrong codes of a second factor per account, or known browser, before that has to wait, as with passwords."""
     second_factor_roles: tuple[str, ...] = ()
     """Roles whose people have to set up a second factor before they can do anything."""
+    providers: tuple[Provider, ...] = ()
+    """OpenID Connect providers by which people sign in, each a table [[accounts.providers]]: see docs/people.md."""
     password_min_chars: int = Field(default=8, ge=1)
     """Shortest password in characters."""
     argon2_time: int = Field(default=3, ge=1)
@@ -91,6 +138,13 @@ class Accounts(Section):
     """Letters that one network address may cause, over all e-mail addresses."""
     letters_window_s: int = Field(default=3600, ge=1)
     """Seconds over which letters are counted."""
+
+    @field_validator("providers")
+    @classmethod
+    def _have_names_of_their_own(cls, providers: tuple[Provider, ...]) -> tuple[Provider, ...]:
+        if len({one.name for one in providers}) < len(providers):
+            raise ValueError("two providers have the same name")
+        return providers
 
 
 class Limits(Section):

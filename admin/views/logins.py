@@ -1,5 +1,7 @@
 """Signing in and out. The sign-in form needs no token (there is no session yet); it must come from our own origin."""
 
+from urllib.parse import quote
+
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +23,7 @@ DONE = {
 
 def show(request: Request) -> Response:
     """The sign-in page, or straight on for somebody who is signed in."""
-    following = _local(request.query_params.get("next", ""))
+    following = local(request.query_params.get("next", ""))
     who = logins.principal(request)
     if who and who.session_id:
         return see(following)
@@ -31,11 +33,11 @@ def show(request: Request) -> Response:
 @limits.counted(Kind.SIGN_IN)
 def sign_in(request: Request, form: FormData) -> Response:
     """The form's answer: on to the page they wanted, or the form again with the reason."""
-    following = _local(text(form, "next"))
+    following = local(text(form, "next"))
     try:
         return enter(request, text(form, "email"), text(form, "password"), following)
     except logins.SecondFactorNeeded as needed:
-        return _code_form(request, needed.challenge, following)
+        return ask_code(request, needed.challenge, following)
     except Problem as refusal:
         return _form(request, following=following, email=text(form, "email"), refusal=refusal)
 
@@ -43,13 +45,13 @@ def sign_in(request: Request, form: FormData) -> Response:
 @limits.counted(Kind.SIGN_IN)
 def answer(request: Request, form: FormData) -> Response:
     """The code's answer: on to the page they wanted, the form for another code, or back to the password."""
-    following, challenge = _local(text(form, "next")), text(form, "challenge")
+    following, challenge = local(text(form, "next")), text(form, "challenge")
     try:
         return _entered(request, logins.answer(request, challenge, text(form, "code")), following)
     except Unauthenticated as refusal:
         return _form(request, following=following, refusal=refusal)
     except Problem as refusal:
-        return _code_form(request, challenge, following, refusal)
+        return ask_code(request, challenge, following, refusal)
 
 
 def enter(request: Request, email: str, password: str, following: str = HOME) -> Response:
@@ -65,20 +67,28 @@ def sign_out(request: Request, who: Principal, form: FormData) -> Response:
     return response
 
 
+def again(request: Request, following: str, refusal: Problem) -> Response:
+    """The sign-in page, with why another way did not work."""
+    return _form(request, following=following, refusal=refusal)
+
+
 def _entered(request: Request, signed_in: SignedIn, following: str) -> Response:
     response = see(following)
     logins.set_cookie(request, response, signed_in)
     return response
 
 
-def _code_form(request: Request, challenge: str, following: str, refusal: Problem | None = None) -> Response:
+def ask_code(request: Request, challenge: str, following: str, refusal: Problem | None = None) -> Response:
+    """The form for a code of the app."""
     return render_gate(
         request, "code.html", heading="One more step", refusal=refusal, challenge=challenge, next=following
     )
 
 
 def _form(request: Request, *, following: str, email: str = "", refusal: Problem | None = None) -> Response:
-    with db.reading(http.services(request)) as s:
+    services = http.services(request)
+    accounts = services.config.accounts
+    with db.reading(services) as s:
         no_users = not users.any_exist(s)
     done = DONE.get(request.query_params.get("done", ""), "")
     return render_gate(
@@ -89,12 +99,13 @@ def _form(request: Request, *, following: str, email: str = "", refusal: Problem
         next=following,
         email=email,
         no_users=no_users,
+        providers=[(one.shown, f"{SIGN_IN}/{one.name}?next={quote(following)}") for one in accounts.providers],
         done="" if refusal else done,
-        may_sign_up=http.services(request).config.accounts.sign_up == "open",
+        may_sign_up=accounts.sign_up == "open",
     )
 
 
-def _local(path: str) -> str:
+def local(path: str) -> str:
     """Where to go afterwards: a path on this server and nothing a browser could read as another host."""
     plain = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
     return path if plain else HOME

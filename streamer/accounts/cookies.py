@@ -1,4 +1,4 @@
-"""Our two cookies, the session's and the known device's: never readable by scripts, never sent along by other sites' forms.
+"""Our cookies, the session's, the known device's, and one for the way to an identity provider and back: never readable by scripts, never sent along by other sites' forms.
 
 Over https their names begin with `__Host-`, which binds them to this very host and to https; browsers refuse that prefix over http.
 """
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from streamer.services import Services
 
-SESSION, DEVICE = "session", "device"
+SESSION, DEVICE, PROVIDER = "session", "device", "provider"
 
 
 def name(request: HTTPConnection, what: str) -> str:

@@ -34,10 +34,13 @@ class Known:
 
     id: str
     user_id: str
+    second_factor: bool = False
 
 
-def start(services: Services, user_id: str, *, user_agent: str, address: str) -> tuple[str, str]:
-    """A new session: its id and the cookie's value, which always is a new one."""
+def start(
+    services: Services, user_id: str, *, user_agent: str, address: str, second_factor: bool = False
+) -> tuple[str, str]:
+    """A new session: its id and the cookie's value, which always is a new one. `second_factor`: somebody else has asked for one."""
     secret = secrets.token_urlsafe(32)
     now = db.now()
     row = LoginSession(
@@ -49,6 +52,7 @@ def start(services: Services, user_id: str, *, user_agent: str, address: str) ->
         expires_at=now + timedelta(seconds=services.config.accounts.session_max_s),
         user_agent=user_agent[:300],
         address=address[:64],
+        second_factor=second_factor,
     )
     with db.session(services) as s:
         s.add(row)
@@ -66,7 +70,7 @@ def find(services: Services, secret: str) -> Known | None:
     except RedisError:
         return _touch(services, digest, remember=False)
     if known is not None and time.time() < known["touched_at"] + _TOUCH_S:
-        return Known(known["id"], known["user_id"])
+        return Known(known["id"], known["user_id"], known.get("second_factor", False))
     return _touch(services, digest, remember=True)
 
 
@@ -149,11 +153,11 @@ def _touch(services: Services, digest: str, *, remember: bool) -> Known | None:
     if remember:
         with suppress(RedisError):
             _remember(services, row)
-    return Known(row.id, row.user_id)
+    return Known(row.id, row.user_id, row.second_factor)
 
 
 def _remember(services: Services, row: LoginSession) -> None:
-    facts = {"id": row.id, "user_id": row.user_id, "touched_at": time.time()}
+    facts = {"id": row.id, "user_id": row.user_id, "second_factor": row.second_factor, "touched_at": time.time()}
     left = _seconds_left(row.expires_at)
     ttl = min(services.config.accounts.session_idle_s, left)
     services.kv_sync.set(_entry(row.secret_sha256), json.dumps(facts), ex=max(1, ttl))

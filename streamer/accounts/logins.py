@@ -32,11 +32,12 @@ from streamer.accounts import (
     known_devices,
     login_sessions,
     passwords,
-    second_factor,
     standing,
     throttle,
 )
+from streamer.accounts import second_factor as factors
 from streamer.accounts.audit import Actor
+from streamer.accounts.principals import Principal as Principal
 from streamer.accounts.roles import Permission
 from streamer.accounts.standing import Standing
 from streamer.accounts.tables import User
@@ -44,30 +45,6 @@ from streamer.errors import Forbidden, Problem, Unauthenticated
 from streamer.services import Services
 
 _FORM_FIELDS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """The account behind a request and what it may do this way; `csrf_token` is for pages of a login session."""
-
-    user_id: str
-    email: str
-    name: str
-    role: str
-    permissions: frozenset[Permission]
-    session_id: str | None = None
-    key_id: str | None = None
-    csrf_token: str | None = field(default=None, repr=False)
-    narrowed: bool = False
-
-    def can(self, permission: Permission) -> bool:
-        """Whether this permission was granted."""
-        return permission in self.permissions
-
-    @property
-    def unrestricted(self) -> bool:
-        """Whether this way in has all rights of the role; a key with narrower scopes has not."""
-        return not self.narrowed
 
 
 class SecondFactorNeeded(Unauthenticated):
@@ -162,7 +139,7 @@ def sign_in(request: Request, email: str, password: str) -> SignedIn:
     throttle.count_try(services, *tries)
     with db.reading(services) as s:
         user = s.scalar(select(User).where(User.email == email.strip().casefold(), User.disabled_at.is_(None)))
-        asks_more = user is not None and second_factor.is_on(s, user.id)
+        asks_more = user is not None and factors.is_on(s, user.id)
     if not passwords.verify(services.config.accounts, user.password_hash if user else None, password) or user is None:
         _note_refusal(services, user, "wrong_password")
         raise Unauthenticated("The e-mail address or the password is wrong.", code="wrong_credentials")
@@ -186,7 +163,7 @@ def answer(request: Request, challenge: str, code: str) -> SignedIn:
     device = known_device(request, user.email)
     throttle.count_code(services, user.id, device)
     try:
-        db.retrying(services, lambda s: second_factor.check(s, services.secrets, user.id, code))
+        db.retrying(services, lambda s: factors.check(s, services.secrets, user.id, code))
     except Forbidden:
         _note_refusal(services, user, "wrong_code")
         raise
@@ -194,9 +171,20 @@ def answer(request: Request, challenge: str, code: str) -> SignedIn:
     return _start(request, user)
 
 
+def enter_by_provider(request: Request, user: User, *, second_factor: bool) -> SignedIn:
+    """Start a session for whoever an identity provider vouches for; SecondFactorNeeded unless it vouches for that too."""
+    services: Services = request.app.state.services
+    with db.reading(services) as s:
+        asks_more = not second_factor and factors.is_on(s, user.id)
+    if asks_more:
+        raise SecondFactorNeeded(challenges.make(services.secrets, user))
+    return _start(request, user, second_factor=second_factor)
+
+
 def renew(request: Request, user: User) -> SignedIn:
     """A new session in place of the one that asks, which ends: after what makes an old cookie worth less than before."""
-    return _start(request, user)
+    who: Principal | None = principal(request)
+    return _start(request, user, second_factor=who is not None and who.second_factor)
 
 
 def _renew_hash(services: Services, user: User, password: str) -> None:
@@ -214,20 +202,27 @@ def _note_refusal(services: Services, user: User | None, why: str) -> None:
     db.retrying(services, lambda s: audit.record(s, "session.refuse", subject, after=facts, person=person))
 
 
-def _start(request: Request, user: User) -> SignedIn:
+def _start(request: Request, user: User, *, second_factor: bool = False) -> SignedIn:
     services: Services = request.app.state.services
     audit.acting(Actor("session", user.id, address=client_address(request)))
     if old := cookies.read(request, cookies.SESSION):
         login_sessions.end(services, old)
     agent = request.headers.get("user-agent", "")
     address = client_address(request)
-    session_id, secret = login_sessions.start(services, user.id, user_agent=agent, address=address)
+    session_id, secret = login_sessions.start(
+        services, user.id, user_agent=agent, address=address, second_factor=second_factor
+    )
     return SignedIn(user, secret, csrf.token(services, session_id))
+
+
+def as_visitor(request: Request) -> None:
+    """To the audit log: nobody is signed in yet."""
+    audit.acting(Actor("visitor", address=client_address(request)))
 
 
 def refuse_foreign(request: Request) -> None:
     """For what needs no session, such as signing in: Forbidden when another site made the browser ask."""
-    audit.acting(Actor("visitor", address=client_address(request)))
+    as_visitor(request)
     if not csrf.same_origin(request, strict=False):
         raise csrf.foreign()
 
@@ -300,8 +295,10 @@ def _by_cookie(request: Request, services: Services, cookie: str) -> Principal |
     request.state.refusal = csrf.refusal(request, token)
     if request.state.refusal is not None:
         return None
-    found = _principal(account, account.permissions, session_id=known.id, csrf_token=token)
-    if not account.owes_second_factor(services.config.accounts):
+    found = _principal(
+        account, account.permissions, session_id=known.id, csrf_token=token, second_factor=known.second_factor
+    )
+    if known.second_factor or not account.owes_second_factor(services.config.accounts):
         return found
     request.state.enrolling = replace(found, permissions=frozenset())
     request.state.refusal = Forbidden(

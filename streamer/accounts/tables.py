@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy import BigInteger, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from streamer import cache
@@ -86,7 +86,9 @@ class RecoveryCode(Base):
 
 
 class LoginSession(Base):
-    """One sign-in of one browser. The row outlives Redis, so that a restart of Redis signs nobody out."""
+    """One sign-in of one browser. The row outlives Redis, so that a restart of Redis signs nobody out.
+
+    `second_factor`: an identity provider vouches for one that counts."""
 
     __tablename__ = "login_sessions"
     __table_args__ = (Index("ix_login_sessions_user_id_id", "user_id", "id"),)
@@ -100,6 +102,7 @@ class LoginSession(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     user_agent: Mapped[str] = mapped_column(String(300))
     address: Mapped[str] = mapped_column(exact(64, ascii_only=True))
+    second_factor: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class AuditEntry(Base):

@@ -11,13 +11,14 @@ from streamer.accounts.holdings import Erasure, Section
 from streamer.jobs import jobs
 from streamer.jobs.tables import Job, State
 from streamer.membership import outgoing
-from streamer.membership.tables import Invitation, Ticket
+from streamer.membership.tables import Invitation, ProviderLink, Ticket
 
 COLUMNS = (
     "invitations.email",
     "invitations.user_id",
     "invitations.invited_by",
     "tickets.subject_id",
+    "provider_links.user_id",
     "jobs.subject_id",
 )
 
@@ -26,6 +27,8 @@ def export(s: Session, user_id: str) -> Iterable[Section]:
     """The invitation they came by, those they sent, and which links are open."""
     rows = s.scalars(select(Invitation).where(or_(Invitation.user_id == user_id, Invitation.invited_by == user_id)))
     yield "invitations", (_invitation(row, row.user_id == user_id) for row in rows)
+    known = s.scalars(select(ProviderLink).where(ProviderLink.user_id == user_id))
+    yield "providers", ({"provider": row.provider, "issuer": row.issuer, "subject": row.subject} for row in known)
     links = s.scalars(select(Ticket).where(Ticket.subject_id == user_id))
     yield "links", ({"purpose": row.purpose, "expires_at": http.time(row.expires_at)} for row in links)
 
@@ -37,6 +40,7 @@ def erase(s: Session, erasure: Erasure) -> None:
         select(Invitation.id).where(or_(Invitation.user_id == user.id, Invitation.email == user.email))
     ).all()
     erasure.others += theirs
+    s.execute(delete(ProviderLink).where(ProviderLink.user_id == user.id))
     s.execute(delete(Ticket).where(Ticket.subject_id.in_([user.id, *theirs])))
     s.execute(delete(Invitation).where(Invitation.id.in_(theirs)))
     for job in s.scalars(select(Job).where(Job.kind == outgoing.KIND, Job.state != State.SUCCEEDED)).all():

@@ -35,6 +35,7 @@ class PersonDocument(TypedDict):
     api_keys: list[dict[str, Any]]
     audit: list[dict[str, Any]]
     invitations: list[dict[str, Any]]
+    providers: list[dict[str, Any]]
     links: list[dict[str, Any]]
     films: list[dict[str, Any]]
     uploads: list[dict[str, Any]]

@@ -44,3 +44,21 @@ class Invitation(Base):
     accepted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     user_id: Mapped[str | None] = mapped_column(Id, ForeignKey(User.id))
+
+
+class ProviderLink(Base):
+    """Somebody's account at an identity provider, by which they sign in here. The issuer's `subject` never changes hands; addresses do."""
+
+    __tablename__ = "provider_links"
+    __table_args__ = (
+        Index("ix_provider_links_user_id", "user_id"),
+        Index("uq_provider_links_issuer_subject", "issuer", "subject", unique=True),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey(User.id))
+    provider: Mapped[str] = mapped_column(Code)
+    issuer: Mapped[str] = mapped_column(exact(255, ascii_only=True))
+    subject: Mapped[str] = mapped_column(exact(255, ascii_only=True))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
