@@ -29,6 +29,7 @@ from streamer.accounts import audit_api, devices_api, doors, limits, roles_api, 
 from streamer.accounts.budgets import Budgets
 from streamer.accounts.limits import Kind, Limited
 from streamer.catalog import api as catalog_api
+from streamer.catalog import collections_api
 from streamer.config import Config
 from streamer.delivery import api as delivery_api
 from streamer.delivery import cdn
@@ -105,6 +106,7 @@ def api_routes() -> list[ApiRoute]:
         *cache_api.routes,
         *membership_api.routes,
         *catalog_api.routes,
+        *collections_api.routes,
         *ingest_api.routes,
         *delivery_api.routes,
         *webhooks_api.routes,

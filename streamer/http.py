@@ -84,8 +84,8 @@ def page(
     Keyset: the cursor is the last id that was shown, and ids grow with time, so a deep page costs what the first one does.
     """
     count = limit(request)
-    if cursor := request.query_params.get("cursor"):
-        query = query.where(id_column < _cursor(cursor))
+    if before := cursor(request):
+        query = query.where(id_column < before)
     rows = s.scalars(query.order_by(id_column.desc()).limit(count + 1)).all()
     shown = rows[:count]
     return shown, _id(shown[-1]) if len(rows) > count else None
@@ -101,6 +101,16 @@ def limit(request: Request) -> int:
     return int(text)
 
 
+def cursor(request: Request) -> str | None:
+    """The next_cursor of the page before, if the request has one."""
+    text = request.query_params.get("cursor")
+    if text and not ids.is_id(text):
+        raise Invalid(
+            "cursor must be a next_cursor from the page before.", errors=[{"pointer": "/cursor", "detail": text[:40]}]
+        )
+    return text or None
+
+
 def _validate(body: bytes, model: type[Model]) -> Model:
     try:
         return model.model_validate_json(body or b"{}")
@@ -110,14 +120,6 @@ def _validate(body: bytes, model: type[Model]) -> Model:
 
 def _entry(error: Any) -> dict[str, str]:
     return {"pointer": "".join(f"/{part}" for part in error["loc"]), "detail": error["msg"]}
-
-
-def _cursor(text: str) -> str:
-    if not ids.is_id(text):
-        raise Invalid(
-            "cursor must be a next_cursor from the page before.", errors=[{"pointer": "/cursor", "detail": text[:40]}]
-        )
-    return text
 
 
 def _id(row: Any) -> str:

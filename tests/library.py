@@ -3,7 +3,7 @@
     fill(engine, 0, 1000); fill(engine, 1000, 100_000)     # a thousand films, then ninety-nine thousand more
 
 Half as many people as films; each film has an upload, an encode with two steps, a version with three renditions, a playback id, a playback session, an event and its
-delivery to the one webhook endpoint, and an audit line. Every tenth film is the HOARDER's.
+delivery to the one webhook endpoint, and an audit line. Every tenth film is the HOARDER's; all are in the one COLLECTION, and for each tenth there is an empty one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from streamer import db, ids, words
 from streamer.accounts.tables import AuditEntry, AuditHead, User
+from streamer.catalog.collection_tables import Collection, CollectionFilm, Grant
 from streamer.catalog.tables import Asset, PlaybackId, Rendition, TitleWord, Version
 from streamer.delivery.tables import PlaybackSession
 from streamer.events.tables import Event, EventHead
@@ -24,6 +25,7 @@ from streamer.jobs.tables import Job
 from streamer.webhooks.tables import Delivery, Endpoint
 
 HOARDER, ENDPOINT = "usr_" + "hoarder".zfill(20), "whe_" + "endpoint".zfill(20)
+COLLECTION = "col_" + "all".zfill(20)
 AT_ONCE = 2000
 FAILED = 0.02
 WORDS = (
@@ -51,6 +53,7 @@ def _first(connection: Connection) -> None:
     connection.execute(insert(User), [_person(HOARDER)])
     endpoint = {"id": ENDPOINT, "url": "https://example.org/hook", "description": "", "types": ["*"], "secret": "-"}
     connection.execute(insert(Endpoint), [{**endpoint, "created_at": now, "disabled_at": now}])
+    connection.execute(insert(Collection), [_collection(COLLECTION, HOARDER)])
 
 
 def _films(connection: Connection, first: int, count: int) -> None:
@@ -70,6 +73,7 @@ def _films(connection: Connection, first: int, count: int) -> None:
     for table, rows in _belongings(assets, versions, chance):
         connection.execute(insert(table), rows)
     _happenings(connection, assets)
+    _collections(connection, assets, first)
     for asset, version in zip(assets, versions, strict=True):
         connection.execute(update(Asset).where(Asset.id == asset["id"]).values(live_version_id=version["id"]))
 
@@ -83,6 +87,34 @@ def _happenings(connection: Connection, assets: Rows) -> None:
     connection.execute(insert(AuditEntry), lines)
     for head in (EventHead, AuditHead):
         connection.execute(update(head).values(sequence=head.sequence + len(assets)))
+
+
+def _collections(connection: Connection, assets: Rows, first: int) -> None:
+    films = [
+        {
+            "collection_id": COLLECTION,
+            "asset_id": asset["id"],
+            "place": place,
+            "added_by": HOARDER,
+            "added_at": db.now(),
+        }
+        for place, asset in enumerate(assets, first + 1)
+    ]
+    empty = [_collection(ids.new("col"), asset["owner_id"]) for asset in assets[::10]]
+    granted = [
+        {"id": ids.new("cgr"), "collection_id": one["id"], "grantee": grantee, "level": 1, "created_at": db.now()}
+        for one in empty
+        for grantee in (one["owner_id"], "role:viewer")
+    ]
+    for table, rows in ((CollectionFilm, films), (Collection, empty), (Grant, granted)):
+        connection.execute(insert(table), rows)
+
+
+def _collection(collection_id: str, owner_id: str) -> dict[str, Any]:
+    now = db.now()
+    return {
+        "id": collection_id, "owner_id": owner_id, "name": "Films", "description": "", "created_at": now, "updated_at": now,
+    }  # fmt: skip
 
 
 def _next(connection: Connection, head: type[EventHead] | type[AuditHead]) -> int:

@@ -40,7 +40,8 @@ def asset(request: Request, who: Principal) -> Response:
     with db.reading(services) as s:
         row = assets.visible(s, request.path_params["id"], who)
         film = documents.asset(services, s, row)
-    owns = row.owner_id == who.user_id
+        may_change = assets.may(s, row, who, Permission.ASSETS_WRITE)
+        sees_versions = assets.in_every_state(s, row, who)
     return render(
         request,
         who,
@@ -49,8 +50,8 @@ def asset(request: Request, who: Principal) -> Response:
         heading=film["title"],
         film=film,
         publications=PUBLICATIONS,
-        may_change=owns or who.can(Permission.ASSETS_WRITE),
-        may_delete=owns or who.can(Permission.ASSETS_DELETE),
-        sees_versions=owns or who.can(Permission.ASSETS_LIST),
+        may_change=may_change,
+        may_delete=row.owner_id == who.user_id or who.can(Permission.ASSETS_DELETE),
+        sees_versions=sees_versions,
         max_bytes=services.config.ingest.max_upload_bytes,
     )

@@ -4,6 +4,7 @@
 caller's transaction. Changing a role changes what everybody with it may do, from their next request on.
 """
 
+import importlib
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,9 @@ from streamer.accounts.tables import CustomRole, User
 from streamer.errors import Conflict, Forbidden, Invalid, NotFound
 
 Held = Collection[Permission] | None
+
+AFTER_DELETE = ("streamer.catalog.grants:forget_role",)
+"""What later rooms do in the transaction that deletes a role, by dotted path: `hook(session, name)`."""
 
 COUNTED = 1000
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,30}")
@@ -118,6 +122,9 @@ def delete(s: Session, name: str, held: Held) -> None:
             code="role_in_use",
         )
     s.delete(role)
+    for path in AFTER_DELETE:
+        module, _, function = path.partition(":")
+        getattr(importlib.import_module(module), function)(s, name)
     audit.record(s, "role.delete", name, before={"permissions": role.permissions})
 
 

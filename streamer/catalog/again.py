@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from streamer.accounts import audit, rolebook
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import User
-from streamer.catalog import history, news, versions
+from streamer.catalog import grants, history, news, versions
+from streamer.catalog.collection_tables import Access
 from streamer.catalog.tables import Asset, Version
 from streamer.catalog.versions import Source
 from streamer.errors import Gone, Invalid
@@ -85,7 +86,9 @@ def _still_theirs(s: Session, asset: Asset | None, user_id: str) -> Asset:
     if asset is None or asset.deleted_at is not None:
         raise FilmGone("It was deleted while the file was on its way. Upload the file as a new film.")
     user = s.get_one(User, user_id)
-    if asset.owner_id != user_id and Permission.ASSETS_WRITE not in rolebook.permissions(s, user.role):
+    granted = grants.of_film(s, asset.id, user_id, user.role) or 0
+    theirs = asset.owner_id == user_id or granted >= Access.EDIT
+    if not theirs and Permission.ASSETS_WRITE not in rolebook.permissions(s, user.role):
         raise FilmGone("Your account may not change it any more. Ask its owner or an administrator.")
     return asset
 

@@ -61,8 +61,12 @@ def list_assets(request: Request) -> Response:
 def read_asset(request: Request) -> Response:
     who, services = logins.require(request), http.services(request)
     film, hit = kept.asset(services, request.path_params["id"])
-    if film is None or not assets.is_visible(film["owner_id"], film["publication"], who):
+    if film is None:
         raise assets.missing()
+    if not assets.is_visible(film["owner_id"], film["publication"], who):
+        with db.reading(services) as s:
+            if not assets.is_shared(s, film["id"], film["publication"], who):
+                raise assets.missing()
     return http.kept(json.dumps(film), hit)
 
 

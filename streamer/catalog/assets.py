@@ -1,6 +1,7 @@
 """Assets: making, finding, changing and deleting them. All inside the caller's transaction."""
 
 import importlib
+from collections.abc import Sequence
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -9,7 +10,8 @@ from streamer import ids
 from streamer.accounts import audit
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
-from streamer.catalog import names, news, search, versions
+from streamer.catalog import collection_films, grants, names, news, search, versions
+from streamer.catalog.collection_tables import Access
 from streamer.catalog.tables import OUT, Asset, PlaybackId, Publication
 from streamer.db import database_now, now
 from streamer.errors import Forbidden, NotFound
@@ -45,30 +47,53 @@ def create(s: Session, owner_id: str, title: str, *, asset_id: str | None = None
 
 
 def visible(s: Session, asset_id: str, who: Principal) -> Asset:
-    """The asset, for its owner and those who may read any; NotFound for everyone else, whether it exists or not.
+    """The asset, for its owner, those who may read any and those whom a collection lets; NotFound for everyone else, whether it exists or not.
 
-    What is not out, or no longer, only those besides its owner may read who see assets in every state.
+    What is not out, or no longer, only those besides its owner may read who see assets in every state, or change it.
     """
     asset = s.get(Asset, asset_id) if ids.is_id(asset_id) else None
     if asset is None or asset.deleted_at is not None:
         raise missing()
-    if not is_visible(asset.owner_id, asset.publication, who):
+    if not is_visible(asset.owner_id, asset.publication, who) and not is_shared(s, asset.id, asset.publication, who):
         raise missing()
     return asset
 
 
 def is_visible(owner_id: str, publication: str, who: Principal) -> bool:
-    """Whether a film of this owner in this state is there for the principal."""
+    """Whether a film of this owner in this state is there for the principal, without any collection's help."""
     needed = Permission.ASSETS_READ if publication in OUT else Permission.ASSETS_LIST
     return owner_id == who.user_id or who.can(needed)
 
 
+def is_shared(s: Session, asset_id: str, publication: str, who: Principal) -> bool:
+    """Whether a collection lets the principal see a film in this state."""
+    granted = grants.of_film(s, asset_id, who.user_id, who.role)
+    return granted is not None and (publication in OUT or granted >= Access.EDIT)
+
+
+def by_ids(s: Session, asset_ids: Sequence[str]) -> Sequence[Asset]:
+    """These assets, in no order."""
+    return s.scalars(select(Asset).where(Asset.id.in_(asset_ids))).all()
+
+
+def in_every_state(s: Session, asset: Asset, who: Principal) -> bool:
+    """Whether somebody sees all there is of a film, and not only what is out."""
+    return asset.owner_id == who.user_id or who.can(Permission.ASSETS_LIST) or _may_edit(s, asset, who)
+
+
 def permitted(s: Session, asset_id: str, who: Principal, permission: Permission) -> Asset:
-    """The asset, for its owner and those with `permission` over everyone's."""
+    """The asset, for its owner, those with `permission` over everyone's and, to change it, those whom a collection lets."""
     asset = visible(s, asset_id, who)
-    if not (who.can(permission) or (asset.owner_id == who.user_id and who.unrestricted)):
+    if not may(s, asset, who, permission):
         raise Forbidden(f"Only the owner of this film, or someone with the permission {permission}, can do this.")
     return asset
+
+
+def may(s: Session, asset: Asset, who: Principal, permission: Permission) -> bool:
+    """Whether somebody may do with this film what `permission` allows with everyone's."""
+    if who.can(permission) or (asset.owner_id == who.user_id and who.unrestricted):
+        return True
+    return permission == Permission.ASSETS_WRITE and who.unrestricted and _may_edit(s, asset, who)
 
 
 def changeable(s: Session, asset_id: str, who: Principal, permission: Permission) -> Asset:
@@ -107,6 +132,7 @@ def delete(s: Session, asset: Asset) -> Job:
     """Tombstone it at once, stop its encodes, and queue the job that removes its objects, which is for the caller to dispatch."""
     asset.deleted_at = asset.updated_at = now()
     search.forget(s, asset.id)
+    collection_films.forget(s, asset.id)
     news.asset(s, EventType.ASSET_DELETED, asset)
     audit.record(s, "asset.delete", asset.id, before={"title": asset.title}, person=asset.owner_id)
     s.execute(
@@ -133,6 +159,10 @@ def enqueue_removal(s: Session, asset: Asset) -> Job:
 def _told(asset: Asset) -> set[tuple[str, str]]:
     """What of a film may change by hand, for the audit log."""
     return {("title", asset.title), ("publication", str(asset.publication))}
+
+
+def _may_edit(s: Session, asset: Asset, who: Principal) -> bool:
+    return (grants.of_film(s, asset.id, who.user_id, who.role) or 0) >= Access.EDIT
 
 
 def missing() -> NotFound:

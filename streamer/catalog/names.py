@@ -18,17 +18,21 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"  # invisible too, but Persian and emoji are spelt with them
 
 
-def title(text: str) -> str:
-    """A title as it is stored, or Invalid when nothing is left of it or it is too long."""
+def title(text: str, field: str = "title") -> str:
+    """A title (or name) as it is stored, or Invalid when nothing is left of it or it is too long."""
     cleaned = _clean(text)
     if not cleaned:
-        raise Invalid(
-            "A title needs at least one visible character.", errors=[{"pointer": "/title", "detail": "is empty"}]
-        )
+        told = {"pointer": f"/{field}", "detail": "is empty"}
+        raise Invalid(f"A {field} needs at least one visible character.", errors=[told])
     if len(cleaned) > TITLE_MAX:
         detail = f"has {len(cleaned)} characters, the limit is {TITLE_MAX}"
-        raise Invalid(f"The title {detail}.", errors=[{"pointer": "/title", "detail": detail}])
+        raise Invalid(f"The {field} {detail}.", errors=[{"pointer": f"/{field}", "detail": detail}])
     return cleaned
+
+
+def paragraphs(text: str) -> str:
+    """A longer text as it is stored: its lines cleaned as titles are. It may be empty."""
+    return "\n".join(_clean(line) for line in text.splitlines()).strip()
 
 
 def file_name(text: str) -> str:

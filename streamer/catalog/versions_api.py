@@ -107,7 +107,7 @@ def delete_version(request: Request) -> Response:
 def _seen(request: Request, s: Session) -> Asset:
     who = logins.require(request)
     asset = assets.visible(s, request.path_params["id"], who)
-    if asset.owner_id != who.user_id and not who.can(Permission.ASSETS_LIST):
+    if not assets.in_every_state(s, asset, who):
         raise Forbidden("Only the owner of this film, or someone who sees films in every state, sees its versions.")
     return asset
 

@@ -25,7 +25,7 @@ from streamer.accounts.logins import Principal
 from streamer.catalog import versions, viewers
 from streamer.catalog.tables import Asset, PlaybackId, Processing, Stage, Version
 from streamer.config import Delivery
-from streamer.delivery import policies, presence
+from streamer.delivery import decisions, presence
 from streamer.delivery.policies import Verdict
 from streamer.delivery.tables import PlaybackSession
 from streamer.errors import Conflict, Forbidden, NotFound, Problem, Unauthenticated
@@ -160,7 +160,7 @@ def _open(
     asset = s.get(Asset, playback.asset_id) if playback else None
     if playback is None or asset is None:
         raise _missing()
-    cap = _decided(services, playback, asset, principal)
+    cap = _decided(services, s, playback, asset, principal)
     version = s.get(Version, asset.live_version_id) if asset.live_version_id else None
     if version is None or version.path is None or not _plays(version, cap):
         raise NotPlayable(_why_not(services, s, asset))
@@ -191,13 +191,13 @@ def _renew(services: Services, s: Session, sid: str, principal: Principal | None
         raise _missing()
     if version.deleted_at is not None:
         raise NotFound("This version of the film was deleted; its files stay only as long as addresses given before.")
-    row.cap = _decided(services, playback, asset, principal)
+    row.cap = _decided(services, s, playback, asset, principal)
     row.expires_at = _end(services.config.delivery, db.now(), version)
     return _ticket(row, version), row
 
 
-def _decided(services: Services, playback: PlaybackId, asset: Asset, principal: Principal | None) -> int:
-    decision = policies.decide(playback, asset, principal, cap=services.config.delivery.max_short_side)
+def _decided(services: Services, s: Session, playback: PlaybackId, asset: Asset, principal: Principal | None) -> int:
+    decision = decisions.decide(s, services.config.delivery, playback, asset, principal)
     if decision.verdict is not Verdict.PLAY:
         log.info("playback refused", playback_id=playback.id, verdict=decision.verdict, trace=decision.trace)
         raise _refusal(decision.verdict)

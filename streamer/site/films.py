@@ -1,6 +1,6 @@
 """The front page and the page of one film.
 
-A film is reached by a playback id, and the same decision as for playing it (`delivery.policies`) says who gets its page, so that the
+A film is reached by a playback id, and the same decision as for playing it (`delivery.decisions`) says who gets its page, so that the
 title of a private film is shown to nobody else. While a film is being prepared its page asks `…/state`, which is always 200: asking for a
 session instead would be refused every two seconds.
 """
@@ -19,7 +19,7 @@ from streamer.accounts.logins import Principal
 from streamer.catalog import documents
 from streamer.catalog.documents import AssetDocument
 from streamer.catalog.tables import Asset, PlaybackId
-from streamer.delivery import policies
+from streamer.delivery import decisions
 from streamer.delivery.policies import Verdict
 from streamer.errors import Forbidden, NotFound, Unauthenticated
 from streamer.services import Services
@@ -72,7 +72,7 @@ def _allowed(services: Services, s: Session, playback_id: str, who: Principal | 
     asset = s.get(Asset, playback.asset_id) if playback else None
     if playback is None or asset is None:
         raise NotFound("There is no film under this link.")
-    match policies.decide(playback, asset, who, cap=services.config.delivery.max_short_side).verdict:
+    match decisions.decide(s, services.config.delivery, playback, asset, who).verdict:
         case Verdict.PLAY:
             return asset
         case Verdict.SIGN_IN:

@@ -37,6 +37,7 @@ OWN = {  # what anybody with an account may ask, about themselves and their own 
     ("GET", "/api-keys"),
     ("POST", "/api-keys"),
     ("GET", "/uploads"),
+    ("GET", "/collections"),
 }
 
 

@@ -50,6 +50,9 @@ LISTS = {
     "/cache": [],
     "/me/sessions": [],
     f"/webhook-endpoints/{library.ENDPOINT}/deliveries": ["state=dead", "state=pending", "cursor={cursor}"],
+    "/collections": ["cursor={cursor}"],
+    f"/collections/{library.COLLECTION}/films": ["cursor={cursor}"],
+    f"/collections/{library.COLLECTION}/grants": [],
     "/assets/{asset}/versions": [],
     "/assets/{asset}/renditions": [],
     "/assets/{asset}/playback-ids": [],
@@ -155,7 +158,8 @@ def house(
     with db.session(services) as s:
         weak = config.accounts.model_copy(update={"argon2_memory_kib": 64})
         admin = users.create(s, weak, email="a@example.org", name="A", role="admin", password="long enough")
-        people = {"administrator": admin, "hoarder": s.get_one(User, library.HOARDER)}
+        watcher = users.create(s, weak, email="v@example.org", name="V", role="viewer", password="long enough")
+        people = {"administrator": admin, "hoarder": s.get_one(User, library.HOARDER), "viewer": watcher}
         secrets = {who: apikeys.issue(s, user, name="k")[1] for who, user in people.items()}
     with running(app) as url, ExitStack() as open_:
         clients = {who: open_.enter_context(_client(url, secret)) for who, secret in secrets.items()}
