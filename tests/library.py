@@ -54,6 +54,7 @@ def _first(connection: Connection) -> None:
     endpoint = {"id": ENDPOINT, "url": "https://example.org/hook", "description": "", "types": ["*"], "secret": "-"}
     connection.execute(insert(Endpoint), [{**endpoint, "created_at": now, "disabled_at": now}])
     connection.execute(insert(Collection), [_collection(COLLECTION, HOARDER)])
+    connection.execute(insert(Grant), [_grant(COLLECTION, "role:viewer")])
 
 
 def _films(connection: Connection, first: int, count: int) -> None:
@@ -101,13 +102,15 @@ def _collections(connection: Connection, assets: Rows, first: int) -> None:
         for place, asset in enumerate(assets, first + 1)
     ]
     empty = [_collection(ids.new("col"), asset["owner_id"]) for asset in assets[::10]]
-    granted = [
-        {"id": ids.new("cgr"), "collection_id": one["id"], "grantee": grantee, "level": 1, "created_at": db.now()}
-        for one in empty
-        for grantee in (one["owner_id"], "role:viewer")
-    ]
+    granted = [_grant(one["id"], grantee) for one in empty for grantee in (one["owner_id"], "role:viewer")]
     for table, rows in ((CollectionFilm, films), (Collection, empty), (Grant, granted)):
         connection.execute(insert(table), rows)
+
+
+def _grant(collection_id: str, grantee: str) -> dict[str, Any]:
+    return {
+        "id": ids.new("cgr"), "collection_id": collection_id, "grantee": grantee, "level": 1, "created_at": db.now(),
+    }  # fmt: skip
 
 
 def _collection(collection_id: str, owner_id: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The films of a collection: put in, taken out, moved, read in their order. All inside the caller's transaction."""
 
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import Select, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
@@ -17,15 +17,16 @@ MOST = 2000
 
 def page(s: Session, row: Collection, who: Principal, limit: int, after: str | None = None) -> Select[CollectionFilm]:
     """Up to `limit` of its films behind the film `after`, in their order; what is not out only for those who may change it."""
+    shown = [Asset.id == CollectionFilm.asset_id, Asset.deleted_at.is_(None)]
+    if collections.accesses(s, [row], who)[row.id] < Access.EDIT and not who.can(Permission.ASSETS_LIST):
+        shown.append(or_(Asset.publication.in_(OUT), Asset.owner_id == who.user_id))
+    # Not a join: the databases would rather begin with the films that are shown, and sort all of them.
     query = (
         select(CollectionFilm)
-        .join(Asset, Asset.id == CollectionFilm.asset_id)
-        .where(CollectionFilm.collection_id == row.id, Asset.deleted_at.is_(None))
+        .where(CollectionFilm.collection_id == row.id, exists().where(*shown))
         .order_by(CollectionFilm.place)
         .limit(limit)
     )
-    if collections.accesses(s, [row], who)[row.id] < Access.EDIT and not who.can(Permission.ASSETS_LIST):
-        query = query.where(or_(Asset.publication.in_(OUT), Asset.owner_id == who.user_id))
     if after:
         there = CollectionFilm.collection_id == row.id, CollectionFilm.asset_id == after
         query = query.where(CollectionFilm.place > select(CollectionFilm.place).where(*there).scalar_subquery())
@@ -74,7 +75,9 @@ def move(s: Session, row: Collection, asset_id: str, place: int) -> CollectionFi
         _shift(s, row.id, place, film.place - 1, 1)
     elif place > film.place:
         _shift(s, row.id, film.place + 1, place, -1)
-    film.place = place
+    before, film.place = film.place, place
+    facts = {"asset_id": asset_id, "place": place}
+    audit.record(s, "collection.film.move", row.id, before={**facts, "place": before}, after=facts)
     return film
 
 

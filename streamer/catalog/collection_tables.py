@@ -24,6 +24,7 @@ class Collection(Base):
     """Films in an order, under a name. Its owner has a grant too, which stays."""
 
     __tablename__ = "collections"
+    __table_args__ = (Index("ix_collections_owner_id_id", "owner_id", "id"),)
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     owner_id: Mapped[str] = mapped_column(Id, ForeignKey(User.id))

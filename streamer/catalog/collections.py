@@ -34,7 +34,7 @@ def create(s: Session, who: Principal, name: str, description: str = "") -> Coll
     s.add(row)
     s.flush()
     grants.add(s, row.id, who.user_id, Access.MANAGE)
-    audit.record(s, "collection.create", row.id, after={"name": row.name})
+    audit.record(s, "collection.create", row.id, after={"name": row.name}, person=row.owner_id)
     return row
 
 
@@ -85,12 +85,11 @@ def page(s: Session, who: Principal, limit: int, before: str | None = None) -> S
 
 def change(s: Session, row: Collection, *, name: str | None = None, description: str | None = None) -> None:
     """Set what is given."""
-    before = {"name": row.name, "description": row.description}
+    before = row.name
     row.name = row.name if name is None else names.title(name, "name")
     row.description = row.description if description is None else _description(description)
     row.updated_at = db.now()
-    after = {"name": row.name, "description": row.description}
-    audit.record(s, "collection.change", row.id, before=before, after=after)
+    audit.record(s, "collection.change", row.id, before={"name": before}, after={"name": row.name}, person=row.owner_id)
 
 
 def remove(s: Session, row: Collection) -> None:
@@ -98,7 +97,20 @@ def remove(s: Session, row: Collection) -> None:
     s.execute(delete(CollectionFilm).where(CollectionFilm.collection_id == row.id))
     s.execute(delete(Grant).where(Grant.collection_id == row.id))
     s.delete(row)
-    audit.record(s, "collection.delete", row.id, before={"name": row.name})
+    audit.record(s, "collection.delete", row.id, before={"name": row.name}, person=row.owner_id)
+
+
+def owned(s: Session, user_id: str) -> Sequence[Collection]:
+    """Those of one owner, oldest first."""
+    return s.scalars(select(Collection).where(Collection.owner_id == user_id).order_by(Collection.id)).all()
+
+
+def hand_over(s: Session, row: Collection, heir_id: str) -> None:
+    """Another owner, who may do everything in place of the one before."""
+    s.execute(delete(Grant).where(Grant.collection_id == row.id, Grant.grantee.in_([row.owner_id, heir_id])))
+    audit.record(s, "collection.owner", row.id, before={"owner_id": row.owner_id}, after={"owner_id": heir_id})
+    row.owner_id = heir_id
+    grants.add(s, row.id, heir_id, Access.MANAGE)
 
 
 def _granted(who: Principal, limit: int, before: str | None) -> Select[str]:

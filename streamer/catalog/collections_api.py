@@ -119,7 +119,8 @@ def read_collection(request: Request) -> Response:
 
 
 def change_collection(request: Request) -> Response:
-    who, wanted = logins.require(request), http.read(request, CollectionChange)
+    who = _admitted(request, Access.MANAGE)
+    wanted = http.read(request, CollectionChange)
 
     def change(s: Session) -> Collection:
         row = collections.changeable(s, request.path_params["id"], who)
@@ -152,7 +153,8 @@ def list_films(request: Request) -> Response:
 
 def add_film(request: Request) -> Response:
     """One's own, or anybody's for those who may change anyone's."""
-    who, services, wanted = logins.require(request), http.services(request), http.read(request, NewFilm)
+    who, services = _admitted(request, Access.CONTRIBUTE), http.services(request)
+    wanted = http.read(request, NewFilm)
 
     def add(s: Session) -> CollectionFilm:
         row = collections.changeable(s, request.path_params["id"], who, Access.CONTRIBUTE)
@@ -168,7 +170,8 @@ def add_film(request: Request) -> Response:
 
 
 def move_film(request: Request) -> Response:
-    who, services, wanted = logins.require(request), http.services(request), http.read(request, FilmMove)
+    who, services = _admitted(request, Access.EDIT), http.services(request)
+    wanted = http.read(request, FilmMove)
 
     def move(s: Session) -> CollectionFilm:
         row = collections.changeable(s, request.path_params["id"], who, Access.EDIT)
@@ -198,7 +201,8 @@ def list_grants(request: Request) -> Response:
 
 
 def create_grant(request: Request) -> Response:
-    who, wanted = logins.require(request), http.read(request, NewGrant)
+    who = _admitted(request, Access.MANAGE)
+    wanted = http.read(request, NewGrant)
     if (wanted.user_id is None) == (wanted.role is None):
         raise Invalid("Name a user_id or a role, one of them.", errors=[{"pointer": "/user_id", "detail": "or /role"}])
 
@@ -218,6 +222,14 @@ def delete_grant(request: Request) -> Response:
 
     db.retrying(http.services(request), take_back)
     return Response(status_code=204)
+
+
+def _admitted(request: Request, needed: Access) -> Principal:
+    """Whoever may do so much here, before what they sent is looked at."""
+    who = logins.require(request)
+    with db.reading(http.services(request)) as s:
+        collections.find(s, request.path_params["id"], who, needed)
+    return who
 
 
 def _documents(s: Session, rows: Sequence[Collection], who: Principal) -> list[CollectionDocument]:

@@ -1,21 +1,30 @@
-"""What the catalog holds of a person: their films. Handed to another account, or deleted as everybody's are. See `accounts.holdings`."""
+"""What the catalog holds of a person: their films and collections. Handed to another account, or deleted as everybody's are. See `accounts.holdings`."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from streamer import http
 from streamer.accounts import audit
 from streamer.accounts.holdings import Erasure, Section
-from streamer.catalog import assets, playback_ids, search
+from streamer.catalog import assets, collections, playback_ids, search
+from streamer.catalog.collection_tables import Collection, CollectionFilm, Grant
 from streamer.catalog.tables import Asset, PlaybackId, Version
 from streamer.jobs import queues
 from streamer.jobs.tables import Job
 
-COLUMNS = ("assets.owner_id", "assets.title", "title_words.owner_id", "versions.created_by", "jobs.owner_id")
+COLUMNS = (
+    "assets.owner_id",
+    "assets.title",
+    "title_words.owner_id",
+    "versions.created_by",
+    "jobs.owner_id",
+    "collections.owner_id",
+    "collections.name",
+)
 
 _NAMELESS = "erased"
 
@@ -26,10 +35,17 @@ def export(s: Session, user_id: str) -> Iterable[Section]:
     made = s.scalars(select(Version).join(Asset, Asset.id == Version.asset_id).where(Asset.owner_id == user_id)).all()
     names = playback_ids.of(s, [film.id for film in films])
     yield "films", (_film(film, [row for row in made if row.asset_id == film.id], names[film.id]) for film in films)
+    yield "collections", (_collection(s, row) for row in collections.owned(s, user_id))
 
 
 def erase(s: Session, erasure: Erasure) -> None:
     """Nothing of theirs is played any more, or all of it is the heir's."""
+    for row in collections.owned(s, erasure.user.id):
+        if erasure.heir_id is not None:
+            collections.hand_over(s, row, erasure.heir_id)
+        else:
+            collections.remove(s, row)
+    s.execute(delete(Grant).where(Grant.grantee == erasure.user.id))
     films = s.scalars(select(Asset).where(Asset.owner_id == erasure.user.id).with_for_update()).all()
     living = [film for film in films if film.deleted_at is None]
     if erasure.heir_id is not None:
@@ -62,6 +78,17 @@ def _film(film: Asset, made: Sequence[Version], names: Sequence[PlaybackId]) -> 
         "deleted_at": http.time(film.deleted_at),
         "playback_ids": [{"id": one.id, "policy": one.policy} for one in names],
         "versions": [_version(row) for row in made],
+    }
+
+
+def _collection(s: Session, row: Collection) -> dict[str, Any]:
+    films = select(CollectionFilm.asset_id).where(CollectionFilm.collection_id == row.id).order_by(CollectionFilm.place)
+    return {
+        "id": row.id,
+        "name": row.name,
+        "description": row.description,
+        "films": list(s.scalars(films)),
+        "created_at": http.time(row.created_at),
     }
 
 

@@ -72,7 +72,7 @@ class Asked:
 
 @dataclass
 class House:
-    """A running server on a library, with a client of an administrator and one of a person with many films."""
+    """A running server on a library, with clients of an administrator, of a person with many films and of one who sees collections only."""
 
     app: Starlette
     engine: Engine
@@ -208,7 +208,9 @@ def test_a_page_costs_the_same_in_a_large_library(house: House, monkeypatch: pyt
 
 def _sorts(plan: Sequence[Any]) -> bool:
     """Whether the database sorts what could be many rows; MariaDB may rather sort a handful."""
-    return "TEMP B-TREE FOR ORDER BY" in str(plan) or ("filesort" in str(plan) and int(plan[8]) > ROWS * PAGE)
+    return "TEMP B-TREE FOR ORDER BY" in str(plan) or (
+        "filesort" in str(plan) and int(str(plan[8]).split()[0]) > ROWS * PAGE
+    )
 
 
 def test_a_page_of_fifty_takes_as_many_queries_as_one_of_two(house: House) -> None:
@@ -217,9 +219,10 @@ def test_a_page_of_fifty_takes_as_many_queries_as_one_of_two(house: House) -> No
 
 
 def _asked(house: House) -> Iterator[tuple[str, str]]:
-    """Each list with each of its filters, by both people."""
+    """Each list with each of its filters, by each of the people."""
     for who, client in house.clients.items():
-        asset = client.get("/assets", params={"limit": 1}).json()["data"][0]["id"]
+        newest = house.clients["administrator"].get("/assets", params={"limit": 1}).json()["data"]
+        asset = newest[0]["id"]
         for path, filters in LISTS.items():
             where = path.format(asset=asset)
             cursor = client.get(where, params={"limit": 100}).json().get("next_cursor")

@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.Column("updated_at", TIME, nullable=False),
         **TABLE,
     )
+    op.create_index("ix_collections_owner_id_id", "collections", ["owner_id", "id"])
     op.create_table(
         "collection_films",
         _part_of("collection_films", "collection_id", "collections", primary_key=True),

@@ -285,6 +285,25 @@ WALK: dict[str, Step] = {
     "POST /uploads/{id}/discard": lambda w: w.ask("POST", f"/uploads/{w.held('dropped')}/discard"),
     "POST /tus": tus,
     "DELETE /tus/{id}": lambda w: w.ask("DELETE", f"/tus/{w.made['tus']}", headers=TUS),
+    "POST /collections": lambda w: w.keep("collection", w.ask("POST", "/collections", json={"name": "C"})),
+    "PATCH /collections/{id}": lambda w: w.ask("PATCH", f"/collections/{w.made['collection']}", json={"name": "D"}),
+    "POST /collections/{id}/films": lambda w: w.ask(
+        "POST", f"/collections/{w.made['collection']}/films", json={"asset_id": w.film.id}
+    ),
+    "PATCH /collections/{id}/films/{asset_id}": lambda w: w.ask(
+        "PATCH", f"/collections/{w.made['collection']}/films/{w.film.id}", json={"place": 1}
+    ),
+    "DELETE /collections/{id}/films/{asset_id}": lambda w: w.ask(
+        "DELETE", f"/collections/{w.made['collection']}/films/{w.film.id}"
+    ),
+    "POST /collections/{id}/grants": lambda w: w.keep(
+        "grant",
+        w.ask("POST", f"/collections/{w.made['collection']}/grants", json={"role": "viewer", "access": "view"}),
+    ),
+    "DELETE /collections/{id}/grants/{grant_id}": lambda w: w.ask(
+        "DELETE", f"/collections/{w.made['collection']}/grants/{w.made['grant']}"
+    ),
+    "DELETE /collections/{id}": lambda w: w.ask("DELETE", f"/collections/{w.made['collection']}"),
     "PATCH /assets/{id}": lambda w: w.ask("PATCH", f"/assets/{w.film.id}", json={"title": "Other"}),
     "POST /assets/{id}/playback-ids": lambda w: w.keep(
         "playback", w.ask("POST", f"/assets/{w.film.id}/playback-ids", json={})

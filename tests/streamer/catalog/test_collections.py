@@ -265,13 +265,14 @@ def test_what_happens_to_a_collection_is_in_the_audit_log_and_its_end_leaves_the
     grant(ann, here, "edit", role="viewer")
     ann.delete(f"/collections/{here}/grants/{given}")
     ann.patch(f"/collections/{here}", json={"name": "Autumn"})
+    ann.patch(f"/collections/{here}/films/{one}", json={"place": 2})
     ann.delete(f"/collections/{here}/films/{one}")
     assert ann.delete(f"/collections/{here}").status_code == 204
     assert ann.get(f"/collections/{here}").status_code == 404 and ann.get(f"/assets/{one}").status_code == 200
     with db.reading(site.services) as s:
         lines = s.scalars(select(AuditEntry).where(AuditEntry.subject_id == here).order_by(AuditEntry.sequence)).all()
     assert [line.action.removeprefix("collection.") for line in lines] == [
-        "create", "film.add", "grant", "grant", "revoke", "change", "film.remove", "delete",
+        "create", "film.add", "grant", "grant", "revoke", "change", "film.move", "film.remove", "delete",
     ]  # fmt: skip
     assert lines[3].before == {"grantee": "role:viewer", "access": "view"}
     assert {line.user_id for line in lines} == {user_id(site, "ann")}
