@@ -65,6 +65,7 @@ def create(services: Services) -> list[Route]:
         Route("/admin/account", page(account.show)),
         Route("/admin/account/verification", action(account.verify), methods=["POST"]),
         Route("/admin/account/password", action(account.change_password), methods=["POST"]),
+        Route("/admin/account/providers/{id}/unlink", action(account.unlink), methods=["POST"]),
         Route("/admin/account/erase", action(account.erase), methods=["POST"]),
         Route("/admin/account/address", action(account.change_address), methods=["POST"]),
         Route("/admin/account/sessions/end", action(account.end_others), methods=["POST"]),

@@ -11,11 +11,13 @@ from streamer.accounts import devices, login_sessions, logins, second_factor, th
 from streamer.accounts.logins import Principal
 from streamer.errors import Conflict, Forbidden, Invalid, Problem, RateLimited
 from streamer.membership import addresses, own_password, persons
+from streamer.membership.oidc import links
 
 HERE = "/admin/account"
 DONE = {
     "verification": "A letter is on its way. Its link confirms the address.",
     "password": "Your password is changed, and all other devices are signed out.",
+    "provider": "The link is ended. Whoever signs in by it starts anew.",
     "session": "That device is signed out.",
     "sessions": "All other devices are signed out.",
     "address": "If that address can be written to, a letter is on its way there. Its link makes the change.",
@@ -81,6 +83,12 @@ def end_session(request: Request, who: Principal, form: FormData) -> Response:
     return see(f"{HERE}?done=session")
 
 
+def unlink(request: Request, who: Principal, form: FormData) -> Response:
+    """Signs in by that provider no longer."""
+    db.retrying(http.services(request), lambda s: links.remove(s, who.user_id, request.path_params["id"]))
+    return see(f"{HERE}?done=provider")
+
+
 def end_others(request: Request, who: Principal, form: FormData) -> Response:
     """Signs out everywhere else."""
     login_sessions.end_all(http.services(request), who.user_id, but=who.session_id)
@@ -93,6 +101,8 @@ def _page(request: Request, who: Principal, *, refusal: Problem | None = None, e
         sessions = login_sessions.live(s, services.config.accounts, who.user_id)
         person = users.get(s, who.user_id)
         has_second_factor = second_factor.is_on(s, who.user_id)
+        linked = links.of(s, who.user_id)
+    shown = {one.name: one.shown for one in services.config.accounts.providers}
     return render(
         request,
         who,
@@ -102,6 +112,7 @@ def _page(request: Request, who: Principal, *, refusal: Problem | None = None, e
         **outcome(request, refusal, DONE),
         person=person,
         has_second_factor=has_second_factor,
+        linked=[(row.id, shown.get(row.provider, row.provider)) for row in linked],
         sessions=[(row, devices.name(row.user_agent), row.id == who.session_id) for row in sessions],
         form={"email": email},
         password_min=services.config.accounts.password_min_chars,

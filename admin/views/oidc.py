@@ -5,7 +5,7 @@ from starlette.responses import RedirectResponse, Response
 
 from admin.views import logins as doors
 from admin.views.guard import see
-from streamer import db, http
+from streamer import http
 from streamer.accounts import cookies, limits, logins
 from streamer.accounts.limits import Kind
 from streamer.errors import Problem
@@ -37,7 +37,7 @@ def callback(request: Request) -> Response:
     cookie = cookies.read(request, cookies.PROVIDER)
     try:
         identity, following = flow.finish(services, provider, _here(request, provider), cookie, request.query_params)
-        user = db.retrying(services, lambda s: accounts.owner(s, provider, identity))
+        user = accounts.enter(services, provider, identity)
         signed_in = logins.enter_by_provider(request, user, second_factor=identity.second_factor)
         response: Response = see(doors.local(following))
         logins.set_cookie(request, response, signed_in)

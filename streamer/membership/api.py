@@ -15,6 +15,7 @@ from streamer.accounts.api import SessionDocument, UserDocument, session_respons
 from streamer.accounts.limits import Kind
 from streamer.accounts.roles import Permission
 from streamer.membership import addresses, confirmations, invitations, own_password, persons_api, recovery, signups
+from streamer.membership.oidc import api as oidc
 from streamer.membership.tables import Invitation
 from streamer.operations import Id, Listed, Operation, Time
 
@@ -201,6 +202,7 @@ _READ, _WRITE = doors.allowed(Permission.USERS_READ), doors.allowed(Permission.U
 
 routes = [
     *persons_api.routes,
+    *oidc.routes,
     doors.route(
         "/invitations", list_invitations, Operation("GET", "List invitations", _READ, Listed[InvitationDocument])
     ),

@@ -93,6 +93,15 @@ def password_changed(name: str, forgotten: str) -> Letter:
     )
 
 
+def linked(name: str, provider: str, account: str) -> Letter:
+    """To the owner of an account that somebody came into by a provider for the first time."""
+    return _letter(
+        "Your account is linked",
+        f"Hello {name},\n\nyour account at Streamer is linked to {provider} now: whoever signs in there as you gets in here.\n\n"
+        f"If it was not you, end the link on the page of your account, and tell an administrator: {account}",
+    )
+
+
 def erased(name: str) -> Letter:
     """To the address of an account that is no more."""
     return _letter(

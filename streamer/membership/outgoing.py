@@ -28,6 +28,7 @@ class Kind(StrEnum):
     ADDRESS_CHANGED = "address_changed"
     RESET = "reset"
     PASSWORD_CHANGED = "password_changed"
+    LINKED = "linked"
     ERASED = "erased"
 
 

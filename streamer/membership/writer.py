@@ -117,6 +117,10 @@ def _password_changed(s: Session, config: Config, order: Order) -> Letter | None
     return letters.password_changed(order.facts["name"], link(config, "forgotten"))
 
 
+def _linked(s: Session, config: Config, order: Order) -> Letter | None:
+    return letters.linked(order.facts["name"], order.facts["provider"], link(config, "account"))
+
+
 def _erased(s: Session, config: Config, order: Order) -> Letter | None:
     return letters.erased(order.facts["name"])
 
@@ -129,5 +133,6 @@ WRITERS: dict[Kind, Writer] = {
     Kind.ADDRESS_CHANGED: _address_changed,
     Kind.RESET: _reset,
     Kind.PASSWORD_CHANGED: _password_changed,
+    Kind.LINKED: _linked,
     Kind.ERASED: _erased,
 }

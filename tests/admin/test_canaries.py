@@ -71,6 +71,8 @@ def planted(house: House) -> dict[str, str]:
         "/admin/assets/{id}": asset_id,
         "/admin/people/{id}": person_id,
         "/admin/roles/{name}": "canary-watch",
+        "/admin/sign-in/{provider}": "nobody",
+        "/admin/sign-in/{provider}/callback": "nobody",
         "/admin/webhooks/{id}": hook.json()["id"],
         "/watch/{playback_id}": playback_id,
         "/watch/{playback_id}/state": playback_id,

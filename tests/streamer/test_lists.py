@@ -49,6 +49,7 @@ LISTS = {
     "/roles": [],
     "/cache": [],
     "/me/sessions": [],
+    "/me/providers": [],
     f"/webhook-endpoints/{library.ENDPOINT}/deliveries": ["state=dead", "state=pending", "cursor={cursor}"],
     "/collections": ["cursor={cursor}"],
     f"/collections/{library.COLLECTION}/films": ["cursor={cursor}"],
@@ -57,7 +58,7 @@ LISTS = {
     "/assets/{asset}/renditions": [],
     "/assets/{asset}/playback-ids": [],
 }
-WITHOUT_KEY = {"/me/sessions"}  # these ask for a session
+WITHOUT_KEY = {"/me/sessions", "/me/providers"}  # these ask for a session
 ROWS = 14
 """What a page may read of the database's rows for each row it shows: the row itself, and what belongs to it."""
 

@@ -11,9 +11,14 @@ from streamer import db, ids
 from streamer.accounts import audit, passwords, rolebook, users
 from streamer.accounts.tables import User
 from streamer.errors import Conflict, Forbidden, Invalid
+from streamer.jobs import queues
+from streamer.jobs.tables import Job
+from streamer.membership import outgoing
 from streamer.membership.oidc.flow import Identity
+from streamer.membership.outgoing import Kind
 from streamer.membership.tables import ProviderLink
 from streamer.sections import Provider
+from streamer.services import Services
 
 SUBJECT_MAX = 255
 
@@ -24,13 +29,22 @@ class NoAccount(Forbidden):
     default_code, title = "no_account", "There is no account for you here"
 
 
-def owner(s: Session, provider: Provider, identity: Identity) -> User:
-    """The account, linked from now on; NoAccount with the reason otherwise."""
-    user = _linked(s, provider, identity) or _link(s, provider, identity)
+def enter(services: Services, provider: Provider, identity: Identity) -> User:
+    """The account, linked from now on; NoAccount with the reason otherwise. The owner of one that was there before is told by letter."""
+    user, letters = db.retrying(services, lambda s: _owner(s, provider, identity))
+    queues.dispatch(services, letters)
+    return user
+
+
+def _owner(s: Session, provider: Provider, identity: Identity) -> tuple[User, list[Job]]:
+    letters: list[Job] = []
+    user = _linked(s, provider, identity)
+    if user is None:
+        user, letters = _link(s, provider, identity)
     if user.disabled_at is not None:
         raise NoAccount("This account is shut out.")
     _follow_role(s, provider, identity, user)
-    return user
+    return user, letters
 
 
 def _linked(s: Session, provider: Provider, identity: Identity) -> User | None:
@@ -44,8 +58,8 @@ def _linked(s: Session, provider: Provider, identity: Identity) -> User | None:
     return users.get(s, link.user_id)
 
 
-def _link(s: Session, provider: Provider, identity: Identity) -> User:
-    """By the address, which anybody could claim: so only if the provider has proved it."""
+def _link(s: Session, provider: Provider, identity: Identity) -> tuple[User, list[Job]]:
+    """By the address, which anybody could claim: so only if the provider has proved it. The letters are to be dispatched."""
     if not identity.email or not identity.email_verified:
         raise NoAccount("The provider does not say that your e-mail address is yours. Confirm it there first.")
     try:
@@ -57,9 +71,13 @@ def _link(s: Session, provider: Provider, identity: Identity) -> User:
         raise NoAccount("There is an account with your address. Sign in with its password.")
     if user is None and not provider.sign_up:
         raise NoAccount("Nobody gets an account here by themselves. Ask an administrator for one.")
-    user = user or _made(s, provider, identity, email)
+    if user is None:
+        user, letters = _made(s, provider, identity, email), []
+    else:
+        facts = {"name": user.name, "provider": provider.shown}
+        letters = [outgoing.post(s, Kind.LINKED, email, subject_id=user.id, **facts)]
     _add(s, provider, identity, user)
-    return user
+    return user, letters
 
 
 def _made(s: Session, provider: Provider, identity: Identity, email: str) -> User:

@@ -1,10 +1,20 @@
 """The audit log as administrators read it."""
 
+from pathlib import Path
+
+import pytest
 from sqlalchemy import update
 
 from streamer import db
 from streamer.accounts.tables import AuditEntry
 from tests.streamer.accounts.conftest import PASSWORD, Site
+from tests.streamer.stack import empty_tables
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """One is enough: what is written here is what other tests write on both."""
+    return empty_tables(request, "sqlite", tmp_path)
 
 
 def test_the_page_shows_who_did_what_filters_and_pages(site: Site) -> None:

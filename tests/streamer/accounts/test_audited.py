@@ -41,6 +41,7 @@ UNTOLD = {
     "DELETE /uploads/multipart/{id}": "needs S3; as above",
     "POST /uploads/multipart/{id}/parts": "signs addresses for bytes, as PATCH of tus takes them",
     "POST /uploads/multipart/{id}/complete": "needs S3; as above",
+    "DELETE /me/providers/{id}": "needs a provider; tests/streamer/membership/test_oidc.py looks for its line",
     "POST /playback-sessions": "watching changes nothing; sessions are rows of their own, with who, what and when",
     "DELETE /playback-sessions/{id}": "the end of watching",
     "POST /playback-sessions/{id}/heartbeat": "watching",

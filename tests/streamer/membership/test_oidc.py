@@ -19,7 +19,7 @@ from tests.streamer.accounts.conftest import PASSWORD, Site
 from tests.streamer.accounts.test_second_factor import set_up
 from tests.streamer.membership import idp as idps
 from tests.streamer.membership.idp import CLIENT, SECRET, Idp, SigningKey
-from tests.streamer.membership.postbox import policy_of
+from tests.streamer.membership.postbox import letters, policy_of
 from tests.streamer.stack import empty_tables, make_config
 from tests.web import NO_TLS
 
@@ -91,8 +91,24 @@ def test_a_linked_account_is_entered_under_a_new_session_and_linked_only_once(si
     assert again.get("/api/v1/me").json()["email"] == EVE, "the subject counts, whatever the address is now"
     assert [entry.action for entry in audit_chain.walk(site.services)].count("identity.link") == 1
     assert idp.wrong_requests == []
+    (letter,) = letters(site.services)
+    assert letter["To"] == EVE and "linked to Example ID" in letter.get_content()
     export = again.get("/api/v1/me/export").json()
     assert export["providers"] == [{"provider": "idp", "issuer": idp.url, "subject": "eve-at-idp"}]
+
+
+def test_a_link_is_ended_by_its_owner_alone(site: Site) -> None:
+    browser, _ = sign_in(site)
+    (link,) = browser.get("/api/v1/me/providers").json()["data"]
+    page = browser.get("/admin/account").text
+    assert "or by Example ID" in page and f"/admin/account/providers/{link['id']}/unlink" in page
+    assert site.signed_in().delete(f"/api/v1/me/providers/{link['id']}").status_code == 404
+    browser.headers["X-CSRF-Token"] = browser.get("/api/v1/me").json()["csrf_token"]
+    assert browser.delete(f"/api/v1/me/providers/{link['id']}").status_code == 204
+    assert browser.get("/api/v1/me/providers").json()["data"] == []
+    with change(site, link=False):
+        assert "Sign in with its password" in refused(site)
+    assert [entry.action for entry in audit_chain.walk(site.services)].count("identity.unlink") == 1
 
 
 def test_only_a_verified_address_and_the_configuration_open_an_account(site: Site, idp: Idp) -> None:

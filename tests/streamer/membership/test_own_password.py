@@ -1,11 +1,22 @@
 """Changing the password one has: who may, what ends with the old one, and what comes instead."""
 
+from pathlib import Path
+
+import pytest
+
 from streamer.accounts import audit_chain
 from tests.streamer.accounts.conftest import PASSWORD, Site
 from tests.streamer.membership.postbox import letters
 from tests.streamer.membership.test_recovery import ask, can_sign_in, reset
+from tests.streamer.stack import empty_tables
 
 EVE, NEW = "eve@example.org", "an entirely new one"
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """One is enough: what is written here is what other tests write on both."""
+    return empty_tables(request, "sqlite", tmp_path)
 
 
 def test_a_changed_password_ends_every_session_but_a_new_one_here_and_is_told(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -18,8 +19,15 @@ from streamer.jobs.tables import Job
 from streamer.membership import persons
 from tests.streamer.accounts.conftest import PASSWORD, Site
 from tests.streamer.membership.postbox import letters, policy_of
+from tests.streamer.stack import empty_tables
 
 VIC = "vic@example.org"
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """SQLite, and MariaDB where a test says so: where rows are erased."""
+    return empty_tables(request, getattr(request, "param", "sqlite"), tmp_path)
 
 
 @pytest.fixture
@@ -89,6 +97,7 @@ def test_administrators_may_export_and_others_may_not(site: Site, vic: httpx2.Cl
     assert site.bearer(key).get("/api/v1/me/export").json()["code"] == "session_needed"
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", "mariadb"], indirect=True)
 def test_after_erasing_nothing_of_the_person_is_anywhere(site: Site, vic: httpx2.Client) -> None:
     vic_id, cookie = id_of(site, VIC), vic.cookies["session"]
     letters(site.services)
