@@ -54,13 +54,14 @@ format: $(VENV)/.dev ## Format the code and sort imports
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.bench ## Measure delivery against nginx, uploads against @tus/server, transcoding and its start against ffmpeg, memory
+bench: $(VENV)/.bench ## Measure delivery against nginx, uploads against @tus/server, transcoding and its start against ffmpeg, memory, what the cache saves
 	@scripts/system-packages nginx wrk npm
 	$(BIN)/python -m benchmarks.origin
 	$(BIN)/python -m benchmarks.upload
 	$(BIN)/python -m benchmarks.transcode
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.api
 
 .PHONY: faults
 faults: $(VENV)/.dev ## Break everything again and again while films come in, then judge what is left (N=cycles, SEED=n)
