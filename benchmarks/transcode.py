@@ -266,7 +266,7 @@ def _draw(results: dict[str, dict[str, Any]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, pictures = pyplot.subplots(1, len(results), figsize=(5 * len(results), 4), sharey=True, squeeze=False)
     for picture, (case, result) in zip(pictures[0], results.items(), strict=True):
@@ -274,6 +274,9 @@ def _draw(results: dict[str, dict[str, Any]], path: Path) -> None:
         picture.plot(ours, [row[1] for row in vmaf], "o-", label="ours")
         picture.plot(theirs, [row[2] for row in vmaf], "s--", label="ffmpeg, veryfast")
         picture.set(title=case, xlabel="kb/s", xscale="log")
+        picture.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        picture.xaxis.set_major_formatter(ticker.ScalarFormatter())
+        picture.xaxis.set_minor_locator(ticker.NullLocator())
         picture.grid(alpha=0.3)
     pictures[0][0].set_ylabel("VMAF at 1080p")
     pictures[0][0].legend()
