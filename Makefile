@@ -70,6 +70,11 @@ faults: $(VENV)/.dev ## Break everything again and again while films come in, th
 	$(BIN)/python -m faults --stack servers --cycles $(or $(N),200) --seed $(or $(SEED),1)
 	$(BIN)/python -m faults --stack servers --cycles $(or $(N),20) --only encoder worker --storage-errors 0.2 --seed $(or $(SEED),1)
 
+.PHONY: contract
+contract: $(VENV)/.dev ## Ask the API all that its description allows and forbids, on SQLite and MariaDB (takes minutes; N=examples)
+	@scripts/system-packages mariadb
+	CONTRACT="--phases examples,coverage,fuzzing,stateful --max-examples $(or $(N),20)" $(BIN)/pytest --timeout 3600 tests/streamer/contract
+
 .PHONY: wheel
 wheel: $(VENV)/.runtime ## Build the wheel into dist/
 	$(PIP) wheel --no-deps --no-index --no-build-isolation --wheel-dir dist .

@@ -41,7 +41,7 @@ from streamer.jobs import workers_api
 from streamer.membership import api as membership_api
 from streamer.middleware import BodyFirst, BodyLimit, KnownHosts, LastResort, RequestLog, SecurityHeaders
 from streamer.openapi import PREFIX, Contract
-from streamer.operations import ApiRoute, Operation
+from streamer.operations import ApiRoute, Operation, by_path
 from streamer.ops import cache_api, health
 from streamer.problems import handlers
 from streamer.services import Services, close_services, open_services
@@ -126,7 +126,7 @@ def _routes(services: Services, api: Sequence[ApiRoute]) -> list[BaseRoute]:
     return [
         *health.routes,
         Mount("/static", BuiltFiles()),
-        Mount(PREFIX, routes=[_guarded(route, budgets, services.config, Kind.READING) for route in api]),
+        Mount(PREFIX, routes=[_guarded(route, budgets, services.config, Kind.READING) for route in by_path(api)]),
         *(_guarded(route, budgets, services.config, Kind.PAGES) for route in pages),
     ]
 

@@ -5,7 +5,7 @@ route as everybody and compare. Answers are TypedDicts that the functions which 
 validated again while serving; bodies are the pydantic models that `http.read` validates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar
@@ -14,9 +14,11 @@ from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 from starlette.middleware import Middleware
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 from typing_extensions import TypedDict
 
 from streamer.http import PAGE, PAGE_MAX
+from streamer.problems import MethodNotAllowed
 
 T = TypeVar("T")
 
@@ -98,6 +100,25 @@ class ApiRoute(Route):
     """A route with its operations."""
 
     operations: tuple[Operation, ...] = ()
+
+
+class OtherMethods:
+    """Behind the routes of a path: refuses what none of them does, and says what they do. Starlette would name the methods of the first one only."""
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        self.allowed = ", ".join(sorted(allowed))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise MethodNotAllowed(headers={"Allow": self.allowed})
+
+
+def by_path(routes: Sequence[ApiRoute]) -> list[Route]:
+    """The routes, those of a path together and its `OtherMethods` behind them, in the order in which the paths came first."""
+    paths: dict[str, list[Route]] = {}
+    for route in routes:
+        paths.setdefault(route.path, []).append(route)
+    allowed = {path: {method for one in found for method in one.methods or ()} for path, found in paths.items()}
+    return [one for path, found in paths.items() for one in (*found, Route(path, OtherMethods(allowed[path])))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from streamer.accounts.audit import EntryDocument
 from streamer.accounts.audit_search import Wanted
 from streamer.accounts.roles import Permission
 from streamer.errors import Invalid
-from streamer.operations import Id, Operation, Page, Time
+from streamer.operations import Operation, Page, Time
 from streamer.services import Services
 
 
@@ -28,9 +28,9 @@ class AuditQuery(TypedDict, total=False):
         str,
         Field(pattern=f"^[0-9]{{1,{audit_search.CURSOR_DIGITS}}}$", description="The next_cursor of the page before."),
     ]
-    user_id: Id
+    user_id: str
     subject_id: str
-    key_id: Id
+    key_id: str
     action: str
     since: Time
     until: Time
@@ -68,7 +68,7 @@ def _wanted(request: Request) -> Wanted:
 
 
 def _moment(name: str, text: str | None) -> datetime | None:
-    if not text:
+    if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)

@@ -84,7 +84,7 @@ class PlaybackSessionDocument(TypedDict):
 class SessionQuery(PageQuery, total=False):
     """Which sessions."""
 
-    asset_id: Id
+    asset_id: str
 
 
 @limits.counted(Kind.PLAYBACK)

@@ -124,7 +124,7 @@ def create_import(request: Request) -> Response:
 def list_uploads(request: Request) -> Response:
     who, services = logins.require(request), http.services(request)
     query = select(Upload).where(Upload.user_id == who.user_id)
-    if state := request.query_params.get("state"):
+    if (state := request.query_params.get("state")) is not None:
         query = query.where(Upload.state == _state(state))
     with db.reading(services) as s:
         rows, cursor = http.page(request, s, query, Upload.id)

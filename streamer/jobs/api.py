@@ -80,7 +80,7 @@ def list_jobs(request: Request) -> Response:
     query = select(Job).where(Job.parent_id.is_(None))
     if not who.can(Permission.JOBS_READ):
         query = query.where(Job.owner_id == who.user_id)
-    if state := request.query_params.get("state"):
+    if (state := request.query_params.get("state")) is not None:
         query = query.where(Job.state == _state(state))
     if subject := request.query_params.get("subject_id"):
         query = query.where(Job.subject_id == (subject if ids.is_id(subject) else ""))

@@ -214,7 +214,9 @@ routes = [
     doors.route(
         "/invitations/accept",
         accept_invitation,
-        Operation("POST", "Accept an invitation", doors.OPEN, UserDocument, 201, body=Acceptance, refuses=(403, 409)),
+        Operation(
+            "POST", "Accept an invitation", doors.OPEN, UserDocument, 201, body=Acceptance, refuses=(403, 409, 410)
+        ),
     ),
     doors.route(
         "/invitations/{id}",
@@ -227,7 +229,7 @@ routes = [
     doors.route(
         "/confirmations",
         confirm,
-        Operation("POST", "Confirm an address", doors.OPEN, Confirmed, body=Confirmation, refuses=(403, 409)),
+        Operation("POST", "Confirm an address", doors.OPEN, Confirmed, body=Confirmation, refuses=(403, 409, 410)),
     ),
     doors.route(
         "/password-resets",
@@ -237,7 +239,7 @@ routes = [
     doors.route(
         "/password-resets/confirm",
         reset_password,
-        Operation("POST", "Set a new password", doors.OPEN, status=204, body=NewPassword, refuses=(403,)),
+        Operation("POST", "Set a new password", doors.OPEN, status=204, body=NewPassword, refuses=(403, 410)),
     ),
     doors.route(
         "/me/password",

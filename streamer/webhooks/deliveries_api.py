@@ -78,7 +78,7 @@ def list_deliveries(request: Request) -> Response:
     services = http.services(request)
     with db.reading(services) as s:
         query = select(Delivery).where(Delivery.endpoint_id == endpoints.get(s, request.path_params["id"]).id)
-        if state := request.query_params.get("state"):
+        if (state := request.query_params.get("state")) is not None:
             query = query.where(Delivery.state == _state(state))
         rows, cursor = http.page(request, s, query, Delivery.id)
         kinds = outbox.types(s, [row.event_id for row in rows])

@@ -17,7 +17,9 @@ from streamer.accounts import apikeys, login_sessions, logins, users
 from streamer.accounts.roles import PERMISSIONS, Permission, Role
 from streamer.accounts.tables import User
 from streamer.app import api_routes, create_app
-from streamer.catalog import assets, playback_ids, versions
+from streamer.catalog import assets, grants, playback_ids, versions
+from streamer.catalog.collection_tables import Access as Level
+from streamer.catalog.collection_tables import Collection, CollectionFilm
 from streamer.catalog.tables import Policy
 from streamer.catalog.versions import Source
 from streamer.config import Config
@@ -79,6 +81,10 @@ PINNED: dict[tuple[str, str, str, bool], Verdict] = {
     ("GET", "/jobs/{id}", Role.MEMBER, THEIRS): 404,
     ("POST", "/jobs/{id}/cancel", Role.ANALYST, THEIRS): 403,
     ("POST", "/jobs/{id}/cancel", Role.MEMBER, OURS): "in",
+    ("GET", "/collections/{id}", Role.VIEWER, THEIRS): 404,
+    ("GET", "/collections/{id}", Role.ANALYST, THEIRS): "in",
+    ("POST", "/collections/{id}/grants", Role.ANALYST, THEIRS): 403,
+    ("POST", "/collections/{id}/grants", NARROWED, OURS): 403,
     ("GET", "/users", Role.BILLING, THEIRS): "in",
     ("POST", "/users", Role.MODERATOR, THEIRS): 403,
     ("GET", "/roles", Role.EDITOR, THEIRS): 403,
@@ -230,7 +236,7 @@ class Asking:
     def _things(self, path: str, operation: Operation, owner: User) -> dict[str, str]:
         """What stands in the path: a thing of this owner, where it matters whose it is."""
         names = {"id": ids.new("ast"), "version_id": ids.new("ver"), "playback_id": ids.new("plb")}
-        names |= {"delivery_id": ids.new("dlv"), "name": "name"}
+        names |= {"delivery_id": ids.new("dlv"), "name": "name", "provider": "name"}
         if operation.access.owner is Owner.NONE or "{" not in path:
             return names
         if path.startswith("/me/sessions"):
@@ -238,6 +244,8 @@ class Asking:
         with db.session(self.services) as s:
             if path.startswith("/api-keys"):
                 return {"id": apikeys.issue(s, owner, name="k")[0].id}
+            if path.startswith("/collections"):
+                return _collection(s, owner)
             if path.startswith(("/uploads", "/tus")):
                 return {"id": self._upload(s, owner, path)}
             asset = assets.create(s, owner.id, "Film")
@@ -259,6 +267,17 @@ class Asking:
             part = 5 << 20 if in_parts else None
             s.add(TusUpload(id=upload.id, title="Film", policy=Policy.PRIVATE, part_size=part))
         return upload.id
+
+
+def _collection(s: Session, owner: User) -> dict[str, str]:
+    """One with a film, and a grant for nobody."""
+    asset, moment = assets.create(s, owner.id, "Film"), db.now()
+    row = Collection(id=ids.new("col"), owner_id=owner.id, name="C", description="", created_at=moment, updated_at=moment)
+    s.add(row)
+    s.flush()
+    s.add(CollectionFilm(collection_id=row.id, asset_id=asset.id, place=1, added_by=owner.id, added_at=moment))
+    grant = grants.add(s, row.id, ids.new("usr"), Level.VIEW)
+    return {"id": row.id, "asset_id": asset.id, "grant_id": grant.id}
 
 
 @contextmanager
