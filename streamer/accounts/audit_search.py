@@ -45,7 +45,7 @@ class Wanted:
 def page(s: Session, wanted: Wanted, count: int, cursor: str | None) -> tuple[Sequence[AuditEntry], str | None]:
     """`count` entries behind the cursor, newest first, and the next cursor. Keyset: a deep page costs what the first one does."""
     query = select(AuditEntry).where(*wanted.clauses())
-    if cursor:
+    if cursor is not None:
         query = query.where(AuditEntry.sequence < _number(cursor))
     rows = s.scalars(query.order_by(AuditEntry.sequence.desc()).limit(count + 1)).all()
     shown = rows[:count]
