@@ -13,7 +13,7 @@ import httpx2
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
-from streamer.accounts import apikeys, login_sessions, logins, users
+from streamer.accounts import apikeys, login_sessions, users
 from streamer.accounts.roles import PERMISSIONS, Permission, Role
 from streamer.accounts.tables import User
 from streamer.app import api_routes, create_app
@@ -39,6 +39,7 @@ Verdict = Literal["in", 401, 403, 404]
 
 NOBODY, NARROWED = "nobody", "narrowed"
 SCOPE = Permission.ASSETS_READ
+PASSWORD = "a good one"
 
 OPEN = {
     ("POST", "/session"),  # signing in
@@ -215,15 +216,16 @@ class Asking:
     def in_person(self, who: Person) -> Person:
         """The same with a new session."""
         assert who.user is not None
-        session_id, secret = login_sessions.start(self.services, who.user.id, user_agent="", address="")
-        token = logins._csrf_token(self.services, session_id)
-        proof = (("Cookie", f"session={secret}"), ("X-CSRF-Token", token), ("Sec-Fetch-Site", "same-origin"))
+        opened = self.client.post("/session", json={"email": who.user.email, "password": PASSWORD})
+        self.client.cookies.clear()  # each request shows its own
+        cookie, token = f"session={opened.cookies['session']}", opened.json()["csrf_token"]
+        proof = (("Cookie", cookie), ("X-CSRF-Token", token), ("Sec-Fetch-Site", "same-origin"))
         return Person(who.name, who.permissions, who.user, proof)
 
     def _hired(self, role: Role) -> Person:
         with db.session(self.services) as s:
             accounts, email = self.services.config.accounts, f"{role}@example.org"
-            user = users.create(s, accounts, email=email, name=role, role=role, password="a good one")
+            user = users.create(s, accounts, email=email, name=role, role=role, password=PASSWORD)
             _, secret = apikeys.issue(s, user, name="whole")
         return Person(role, PERMISSIONS[role], user, (("Authorization", f"Bearer {secret}"),))
 
