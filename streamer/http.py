@@ -104,11 +104,11 @@ def limit(request: Request) -> int:
 def cursor(request: Request) -> str | None:
     """The next_cursor of the page before, if the request has one."""
     text = request.query_params.get("cursor")
-    if text and not ids.is_id(text):
+    if text is not None and not ids.is_id(text):
         raise Invalid(
             "cursor must be a next_cursor from the page before.", errors=[{"pointer": "/cursor", "detail": text[:40]}]
         )
-    return text or None
+    return text
 
 
 def _validate(body: bytes, model: type[Model]) -> Model:

@@ -272,12 +272,15 @@ class Asking:
 
 
 def _collection(s: Session, owner: User) -> dict[str, str]:
-    """One with a film, and a grant for nobody."""
+    """One with a film, and grants for its owner, as it is made, and for nobody."""
     asset, moment = assets.create(s, owner.id, "Film"), db.now()
-    row = Collection(id=ids.new("col"), owner_id=owner.id, name="C", description="", created_at=moment, updated_at=moment)
+    row = Collection(
+        id=ids.new("col"), owner_id=owner.id, name="C", description="", created_at=moment, updated_at=moment
+    )
     s.add(row)
     s.flush()
     s.add(CollectionFilm(collection_id=row.id, asset_id=asset.id, place=1, added_by=owner.id, added_at=moment))
+    grants.add(s, row.id, owner.id, Level.MANAGE)
     grant = grants.add(s, row.id, ids.new("usr"), Level.VIEW)
     return {"id": row.id, "asset_id": asset.id, "grant_id": grant.id}
 
