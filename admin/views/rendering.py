@@ -20,6 +20,7 @@ TEMPLATES = templates(Path(__file__).parent.parent / "templates")
 class Viewer:
     """The signed-in person, as templates see them."""
 
+    id: str
     name: str
     email: str
     role: str
@@ -68,6 +69,7 @@ def outcome(request: Request, refusal: Problem | None, done: Mapping[str, str]) 
 
 def _viewer(who: Principal) -> Viewer:
     return Viewer(
+        id=who.user_id,
         name=who.name,
         email=who.email,
         role=who.role,

@@ -61,6 +61,11 @@ def planted(house: House) -> dict[str, str]:
         assert hook.status_code in (201, 400), hook.text
         if hook.status_code == 400:  # then an address can't carry it
             hook = api.post("/webhook-endpoints", json={"url": "https://127.0.0.1/", "description": CANARY})
+        collection = api.post("/collections", json={"name": CANARY, "description": CANARY}).json()["id"]
+        for one in (asset_id, ready_id):
+            assert api.post(f"/collections/{collection}/films", json={"asset_id": one}).status_code == 201
+        granted = {"user_id": person_id, "access": "manage"}
+        assert api.post(f"/collections/{collection}/grants", json=granted).status_code == 201
         assert api.post("/roles", json={"name": SHORT, "permissions": []}).status_code == 400
         assert api.post("/roles", json={"name": "canary-watch", "permissions": []}).status_code == 201
         invited = api.post("/invitations", json={"email": "'x'@example.org", "role": "viewer"})
@@ -70,6 +75,9 @@ def planted(house: House) -> dict[str, str]:
     return {
         "/admin/assets/{id}": asset_id,
         "/admin/people/{id}": person_id,
+        "/admin/collections/{id}": collection,
+        "/admin/sign-in/{provider}": "nobody",
+        "/admin/sign-in/{provider}/callback": "nobody",
         "/admin/roles/{name}": "canary-watch",
         "/admin/sign-in/{provider}": "nobody",
         "/admin/sign-in/{provider}/callback": "nobody",
