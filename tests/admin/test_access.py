@@ -16,7 +16,7 @@ ADMIN = [
     "/admin/invitations",
     "/admin/account",
 ]
-ADMIN += ["/admin/account/second-factor", "/admin/api-keys", "/admin/webhooks", "/admin/audit"]
+ADMIN += ["/admin/account/second-factor", "/admin/api-keys", "/admin/webhooks", "/admin/audit", "/admin/collections"]
 OPEN = [
     "/",
     "/docs",
