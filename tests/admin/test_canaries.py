@@ -76,8 +76,6 @@ def planted(house: House) -> dict[str, str]:
         "/admin/assets/{id}": asset_id,
         "/admin/people/{id}": person_id,
         "/admin/collections/{id}": collection,
-        "/admin/sign-in/{provider}": "nobody",
-        "/admin/sign-in/{provider}/callback": "nobody",
         "/admin/roles/{name}": "canary-watch",
         "/admin/sign-in/{provider}": "nobody",
         "/admin/sign-in/{provider}/callback": "nobody",
