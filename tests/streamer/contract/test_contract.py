@@ -49,5 +49,5 @@ def test_the_api_keeps_its_contract(config: Config, tmp_path: Path) -> None:
             capture_output=True,
         )
     assert asked.returncode == 0, asked.stdout
-    everything = sum(len(route.operations) for route in api_routes())
+    everything = sum(len(route.operations) for route in api_routes()) - 1  # all but where the description itself is
     assert f"Selected: {everything}/{everything}" in asked.stdout, asked.stdout
