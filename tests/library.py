@@ -155,7 +155,7 @@ def _version(asset: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": ids.new("ver"), "asset_id": asset["id"], "path": f"{asset['id']}/x", "source_key": f"sources/{asset['id']}", "source_name": "film.mp4", "source_size": 1 << 30,
         "source_sha256": asset["id"].ljust(64, "0"), "processing": "ready", "playable": True, "stage": "final", "available_s": 60.0, "duration_s": 60.0, "width": 1920, "height": 1080,
-        "report": {"decisions": []}, "poster": True, "created_at": db.now(), "published_at": db.now(),
+        "report": {"decisions": []}, "poster": True, "created_by": asset["owner_id"], "created_at": db.now(), "published_at": db.now(),
     }  # fmt: skip
 
 

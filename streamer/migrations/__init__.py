@@ -22,9 +22,12 @@ _LOCK_WAIT_S = 300
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the database to `revision`; nothing happens when it is there already."""
+    """Bring the database to `revision`; nothing happens when it is there already.
+
+    Nothing happens either when a newer program has brought it further: each revision leaves the program before it at work.
+    """
     with db.unhurried(engine).connect() as connection:
-        if revision == "head" and _revision(connection) == newest():
+        if revision == "head" and (_revision(connection) or "") >= newest():
             return
         connection.rollback()
         with _alone(connection):

@@ -37,6 +37,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("UPDATE assets SET live_version_id = NULL")  # the two tables point at each other
     if op.get_bind().dialect.name != "sqlite":
         op.drop_constraint("fk_assets_live_version_id_versions", "assets", type_="foreignkey")
     for table in (
