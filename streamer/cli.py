@@ -26,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 workers = typer.Typer(no_args_is_help=True, help="Workers of all hosts: see, pause, resume.")
-user.command("invite")(membership.invite)
+for command in (membership.invite, membership.export, membership.erase):
+    user.command()(command)
 app.add_typer(user, name="user")
 app.add_typer(workers, name="workers")
 app.add_typer(apikey, name="apikey")

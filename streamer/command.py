@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from streamer import log
 from streamer.config import CONFIG_FILE, ENV_PREFIX, Config
 from streamer.services import Services, close_services, open_services
 
@@ -33,7 +34,9 @@ def settings_of(config: Path | None, data: Path | None, host: str | None = None,
 @contextmanager
 def opened(config: Path | None, data: Path | None) -> Iterator[Services]:
     """The services of a command, with a migrated database, closed at its end."""
-    services = _ready(settings_of(config, data))
+    settings = settings_of(config, data)
+    log.setup(settings.log.model_copy(update={"level": "warning"}), "command")  # stdout is for the answer alone
+    services = _ready(settings)
     try:
         yield services
     finally:

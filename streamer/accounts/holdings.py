@@ -8,6 +8,7 @@ The row of the account stays as a tombstone without a name, for the ids that poi
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from streamer import db, http
 from streamer.accounts import audit, login_sessions, passwords, second_factor, users
 from streamer.accounts.roles import Role
 from streamer.accounts.tables import ApiKey, AuditEntry, LoginSession, RecoveryCode, SecondFactor, User
+from streamer.errors import Unavailable
 from streamer.services import Services
 
 COLUMNS = (
@@ -73,7 +75,12 @@ def erase(s: Session, erasure: Erasure) -> None:
     user.erased_at = db.now()
     user.disabled_at = user.disabled_at or user.erased_at
     audit.erase(s, user.id, erasure.others, after={"films_to": erasure.heir_id})
-    erasure.after.append(partial(login_sessions.forget, digests=ended))
+    erasure.after.append(partial(_forget, digests=ended))
+
+
+def _forget(services: Services, digests: list[str]) -> None:
+    with suppress(Unavailable):  # a Redis that is away answers for no session; the rows are gone
+        login_sessions.forget(services, digests)
 
 
 def _account(user: User) -> dict[str, Any]:

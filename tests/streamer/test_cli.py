@@ -80,6 +80,18 @@ def test_roles_passwords_second_factors_and_invitations_of_people(tmp_path: Path
     close_services(services)
 
 
+def test_a_person_is_exported_and_erased(tmp_path: Path, services: Services) -> None:
+    streamer(*ADA, data=tmp_path)
+    streamer("user", "create", "--email", "eve@example.org", "--role", "editor", data=tmp_path)
+    held = json.loads(streamer("user", "export", "eve@example.org", data=tmp_path).stdout)
+    assert held["account"][0]["email"] == "eve@example.org"
+    done = streamer("user", "erase", "eve@example.org", "--films-to", "ada@example.org", "--yes", data=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "eve@example.org is erased.\n"), done.stderr
+    with db.reading(services) as s:
+        assert [user.email for user in s.scalars(select(User).where(User.erased_at.is_(None)))] == ["ada@example.org"]
+    close_services(services)
+
+
 def test_a_key_is_printed_alone_so_that_a_script_can_take_it(tmp_path: Path, services: Services) -> None:
     streamer(*ADA, "--name", "Ada", data=tmp_path)
     for who in ("ada@example.org", "Ada"):
