@@ -63,12 +63,12 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 # These take a minute or more each, most of it waiting for a film or a process; begun last, they would run alone.
 FIRST = (
+    "tests/faults/test_cycles.py",
     "streamer/site/test_growing.py",
     "streamer/jobs/test_worker.py",
     "streamer/test_supervisor.py",
     "streamer/ingest/test_transcode.py",
     "tests/test_kills.py",
-    "tests/faults/test_kills.py",
     "tests/test_main_job.py",
 )
 
