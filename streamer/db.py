@@ -17,6 +17,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
@@ -122,6 +123,10 @@ def _mariadb_now(element: _DatabaseNow, compiler: SQLCompiler, **options: Any) -
     return f"TIMESTAMPADD(MICROSECOND, ROUND({seconds} * 1000000), UTC_TIMESTAMP(6))"
 
 
+beside: ContextVar[Callable[[Session], None] | None] = ContextVar("beside", default=None)
+"""What each write transaction of the present request does at its end, see `accounts.idempotency`."""
+
+
 class HasEngine(Protocol):
     """What transactions need of Services."""
 
@@ -134,6 +139,8 @@ def session(source: HasEngine) -> Iterator[Session]:
     """One write transaction: committed when the block ends, rolled back when it raises."""
     with _transaction(source, "IMMEDIATE") as s:
         yield s
+        if (work := beside.get()) is not None:
+            work(s)
 
 
 @contextmanager

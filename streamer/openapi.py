@@ -28,6 +28,13 @@ _REF = "#/components/schemas/"
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _WORDS = {460: "Checksum Mismatch"}  # tus's own
 _PATH = {"name": {"type": "string", "minLength": 1, "maxLength": 128}}
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Of your choice, such as a UUID. The same request under it is done once, and answered alike for a day.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
 _ID = {"type": "string", "pattern": ID_PATTERN}
 
 SECURITY = {
@@ -152,6 +159,8 @@ def _operation(route: ApiRoute, operation: Operation, schemas: Mapping[str, Any]
 def _parameters(route: ApiRoute, operation: Operation, schemas: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name in route.param_convertors:
         yield {"name": name, "in": "path", "required": True, "schema": _PATH.get(name, _ID)}
+    if operation.method in route.once:
+        yield _KEY
     for place, kind in (("query", operation.query), ("header", operation.headers)):
         if kind is None:
             continue
@@ -196,6 +205,8 @@ def _answer(status: int, kind: Any, media: str, schemas: Mapping[str, Any]) -> d
 def _refused(route: ApiRoute, operation: Operation) -> list[int]:
     """Everybody is told 429 and 503; the rest follows from what there is to be wrong."""
     statuses = {429, 503, *operation.refuses}
+    if operation.method in route.once:
+        statuses |= {400, 409, 422}
     takes_body = operation.body is not None or bool(operation.file)
     if takes_body:
         statuses |= {400, 408, 413}

@@ -97,9 +97,10 @@ class Operation:
 
 
 class ApiRoute(Route):
-    """A route with its operations."""
+    """A route with its operations, and the methods that take an Idempotency-Key."""
 
     operations: tuple[Operation, ...] = ()
+    once: frozenset[str] = frozenset()
 
 
 class OtherMethods:
@@ -123,10 +124,11 @@ def by_path(routes: Sequence[ApiRoute]) -> list[Route]:
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """What few routes need: middleware of their own, another limit of the body."""
+    """What few routes need: middleware of their own, another limit of the body, an Idempotency-Key though they ask themselves."""
 
     middleware: Sequence[Middleware] = ()
     max_body_size: int | None = None
+    once: bool = False
 
 
 class PageQuery(TypedDict, total=False):

@@ -4,18 +4,19 @@
 somebody forgot to say is refused, not granted. The lock asks `logins.require` or `logins.in_person` before the endpoint runs, in the same
 thread. What it can't know is whose thing it is: where an owner needs no permission, it asks for an account and the room compares (`assets.permitted`
 and its like); tests ask each such route about own and foreign things as everybody. Endpoints that take films ask themselves, because they have to read on
-before they refuse (`ingest.stream.linger`); the same tests ask them.
+before they refuse (`ingest.stream.linger`); the same tests ask them. Behind the lock, requests with an `Idempotency-Key` are done once.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any
 
+from anyio import from_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streamer.accounts import logins
+from streamer.accounts import idempotency, logins
 from streamer.accounts.roles import Permission
 from streamer.errors import Forbidden
 from streamer.operations import ACCOUNT, OPEN, PERSON, Access, ApiRoute, Door, Operation, Owner, Special
@@ -33,14 +34,16 @@ def route(
 ) -> ApiRoute:
     """A route for these operations, with its lock unless the endpoint `asks_itself`."""
     special = special or Special()
+    by_lock = not asks_itself and not iscoroutinefunction(endpoint)
+    once = _done_once(operations) if by_lock or special.once else frozenset()
     made = ApiRoute(
         path,
-        endpoint if asks_itself else _locked(endpoint, {one.method: one.access for one in operations}),
+        endpoint if asks_itself else _locked(endpoint, {one.method: one.access for one in operations}, once),
         methods=[one.method for one in operations],
         middleware=list(special.middleware) or None,
         max_body_size=special.max_body_size,
     )
-    made.operations = operations
+    made.operations, made.once = operations, once
     return made
 
 
@@ -64,7 +67,13 @@ def changeable(permission: Permission, seen: Permission) -> Access:
     return Access(permission=permission, owner=Owner.WHOLLY, seen=seen)
 
 
-def _locked(endpoint: Endpoint, doors: Mapping[str, Access]) -> Endpoint:
+def _done_once(operations: Sequence[Operation]) -> frozenset[str]:
+    """What makes or changes something for an account. Not what is done in person: it takes passwords, and starts sessions."""
+    doors = (Door.ACCOUNT, Door.WHOLE)
+    return frozenset(one.method for one in operations if one.method in ("POST", "PATCH") and one.access.door in doors)
+
+
+def _locked(endpoint: Endpoint, doors: Mapping[str, Access], once: Collection[str]) -> Endpoint:
     def access(request: Request) -> Access:
         return doors["GET" if request.method == "HEAD" and "HEAD" not in doors else request.method]
 
@@ -82,7 +91,10 @@ def _locked(endpoint: Endpoint, doors: Mapping[str, Access]) -> Endpoint:
     @wraps(endpoint)
     def locked(request: Request) -> Any:
         _enter(request, access(request))
-        return endpoint(request)
+        if request.method not in once or idempotency.HEADER not in request.headers:
+            return endpoint(request)
+        body = from_thread.run(request.body)
+        return idempotency.once(request, logins.require(request).user_id, body, lambda: endpoint(request))  # type: ignore[arg-type, return-value]
 
     return locked
 

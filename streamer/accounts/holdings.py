@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from streamer import db, http
 from streamer.accounts import audit, login_sessions, passwords, second_factor, users
 from streamer.accounts.roles import Role
-from streamer.accounts.tables import ApiKey, AuditEntry, LoginSession, RecoveryCode, SecondFactor, User
+from streamer.accounts.tables import ApiKey, AuditEntry, IdempotencyKey, LoginSession, RecoveryCode, SecondFactor, User
 from streamer.errors import Unavailable
 from streamer.services import Services
 
@@ -32,6 +32,7 @@ COLUMNS = (
     "api_keys.name",
     "second_factors.user_id",
     "recovery_codes.user_id",
+    "idempotency_keys.user_id",
     "audit_entries.user_id",
     "audit_entries.person_id",
     "audit_entries.address",
@@ -68,7 +69,7 @@ def erase(s: Session, erasure: Erasure) -> None:
     user = erasure.user
     users.refuse_last_admin(s, user)
     ended = list(s.scalars(select(LoginSession.secret_sha256).where(LoginSession.user_id == user.id)))
-    for table in (LoginSession, ApiKey, RecoveryCode, SecondFactor):
+    for table in (LoginSession, ApiKey, RecoveryCode, IdempotencyKey, SecondFactor):
         s.execute(delete(table).where(table.user_id == user.id))
     user.email, user.name, user.password_hash = f"{user.id}@erased.invalid", _NOBODY, passwords.NONE
     user.role, user.email_verified_at = Role.VIEWER, None

@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 
 from storage import StorageError
 from streamer import db, http
-from streamer.accounts import doors, limits, logins
+from streamer.accounts import doors, idempotency, limits, logins
 from streamer.accounts.limits import Kind
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
@@ -92,7 +92,11 @@ async def create_version(request: Request) -> Response:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return await create_upload(request)
     wanted = await http.read_within(request, NewVersion, http.services(request).config.server)
-    return await run_in_threadpool(versions_api.create, request, wanted)
+    who = await logins.require_async(request)
+    said = wanted.model_dump_json().encode()  # the body itself is read by now
+    return await run_in_threadpool(
+        idempotency.once, request, who.user_id, said, lambda: versions_api.create(request, wanted)
+    )
 
 
 class NewImport(BaseModel):
@@ -237,7 +241,7 @@ routes = [
             refuses=(409, 410, 423, 507),
         ),
         asks_itself=True,
-        special=_FILE,
+        special=Special(max_body_size=UNLIMITED, once=True),
     ),
     doors.route(
         "/imports",

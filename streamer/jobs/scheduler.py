@@ -31,6 +31,7 @@ CHORES = (
     "streamer.catalog.deletion:resume",
     "streamer.events.outbox:purge",
     "streamer.membership.tickets:purge",
+    "streamer.accounts.idempotency:purge",
 )
 """Periodic work of later rooms, by dotted path: `chore(services)`, called at each sweep, cheap when there is nothing to do."""
 
