@@ -14,6 +14,7 @@ from streamer.catalog.tables import Asset, Policy, Publication
 from tests.streamer.site_under_test import Site
 
 Client = httpx2.Client
+ANEW: dict[str, str] | None = {}
 
 
 def client(site: Site, name: str, role: str = "member", scopes: tuple[str, ...] = ("*",)) -> Client:
@@ -53,6 +54,11 @@ def grant(who: Client, collection: str, access: str, **grantee: str) -> str:
     return grant_id
 
 
+def behind(page: dict[str, Any]) -> dict[str, str] | None:
+    """What asks for the following page; None behind the last one."""
+    return {"cursor": page["next_cursor"]} if page["next_cursor"] else None
+
+
 def order(who: Client, collection: str) -> list[str]:
     return [one["asset"]["id"] for one in who.get(f"/collections/{collection}/films").json()["data"]]
 
@@ -81,11 +87,11 @@ def test_the_films_of_a_collection_come_in_pages(site: Site) -> None:
     films = [film(site, "ann")[0] for _ in range(5)]
     collection = made(ann)
     put(ann, collection, *reversed(films))
-    found, cursor = [], ""
+    found, cursor = [], ANEW
     while cursor is not None:
-        page = ann.get(f"/collections/{collection}/films", params={"limit": 2, "cursor": cursor}).json()
+        page = ann.get(f"/collections/{collection}/films", params={"limit": "2", **cursor}).json()
         found += [one["asset"]["id"] for one in page["data"]]
-        cursor = page["next_cursor"]
+        cursor = behind(page)
     assert found == films[::-1]
 
 
@@ -206,10 +212,10 @@ def test_everybody_lists_the_collections_they_see_in_pages(site: Site) -> None:
 
     def listed(who: Client) -> list[tuple[str, str]]:
         found: list[Any] = []
-        cursor: str | None = ""
+        cursor: dict[str, str] | None = ANEW
         while cursor is not None:
-            page = who.get("/collections", params={"limit": 2, "cursor": cursor}).json()
-            found, cursor = found + page["data"], page["next_cursor"]
+            page = who.get("/collections", params={"limit": "2", **cursor}).json()
+            found, cursor = found + page["data"], behind(page)
         return [(one["id"], one["access"]) for one in found]
 
     assert listed(bob) == [(bobs, "manage"), (mine[2], "view"), (mine[0], "contribute")]
