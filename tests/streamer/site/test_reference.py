@@ -22,9 +22,9 @@ def test_each_operation_has_its_anchor_on_the_page_of_its_resource(house: House)
 
 def test_words_find_an_operation_and_its_page_says_all_of_it(visitor: Visitor) -> None:
     page = visitor.go("/docs")
-    page.get_by_label("Search operations").fill("PATCH film")
+    page.get_by_label("Search operations").fill("PATCH Change a film")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status").first).to_contain_text("1 operation has “PATCH film”")
+    expect(page.get_by_role("status").first).to_contain_text("1 operation has “PATCH Change a film”")
     page.get_by_role("link", name="Change a film").click()
     page.wait_for_url("**/docs/assets#catalog_change_asset")
     change = page.locator("#catalog_change_asset")
