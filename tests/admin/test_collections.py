@@ -16,9 +16,17 @@ def test_a_collection_is_made_filled_ordered_and_opened_to_somebody_else(
     with house.api() as api:
         person = {"email": OTHER, "name": "Cole", "role": "member", "password": PASSWORD}
         assert api.post("/users", json=person).status_code == 201
+    with visit(house, browser, viewport={"width": 390, "height": 844}) as cole:
+        cole.sign_in(OTHER, PASSWORD).wait_for_url("**/admin")
+        expect(cole.go("/admin/collections").get_by_text("No collections yet")).to_be_visible()
+        is_made_and_opened(editor, cole)
+    with house.api() as api:
+        assert [api.get(f"/assets/{film}").status_code for film in (heron, weir)] == [200, 200]
+
+
+def is_made_and_opened(editor: Visitor, cole: Visitor) -> None:
     page = editor.go("/admin")
     page.get_by_role("link", name="Collections").click()
-    expect(page.get_by_text("No collections yet")).to_be_visible()
     page.get_by_label("Name").fill(LONG)
     page.get_by_label("Description").fill("First line\nSecond line")
     page.keyboard.press("Tab")
@@ -41,8 +49,7 @@ def test_a_collection_is_made_filled_ordered_and_opened_to_somebody_else(
     page.get_by_role("button", name="Let in").click()
     expect(page.get_by_role("list", name="Grants")).to_contain_text("Cole")
     editor.refusals_allowed = True
-    with visit(house, browser, viewport={"width": 390, "height": 844}) as cole:
-        sees_and_orders(cole, here)
+    sees_and_orders(cole)
     page.goto(here)
     page.get_by_role("button", name="Take back from Cole").click()
     expect(page.get_by_text("Nobody besides you")).to_be_visible()
@@ -51,17 +58,14 @@ def test_a_collection_is_made_filled_ordered_and_opened_to_somebody_else(
     page.get_by_text("Delete this collection").click()
     page.get_by_role("button", name="Delete it now").click()
     page.wait_for_url("**/admin/collections")
-    with house.api() as api:
-        assert [api.get(f"/assets/{film}").status_code for film in (heron, weir)] == [200, 200]
 
 
 def films(page: Page) -> Locator:
     return page.get_by_role("list", name="Films")
 
 
-def sees_and_orders(cole: Visitor, here: str) -> None:
+def sees_and_orders(cole: Visitor) -> None:
     """On a telephone, where nothing is wider than the screen."""
-    cole.sign_in(OTHER, PASSWORD).wait_for_url("**/admin")
     page = cole.go("/admin/collections")
     assert not too_wide(page)
     page.get_by_role("link", name=LONG).click()
