@@ -37,8 +37,7 @@ def asset(services: Services, asset_id: str) -> tuple[AssetDocument | None, bool
 
 def page(request: Request, services: Services, who: Principal) -> tuple[str, bool]:
     """One page of the films that somebody sees who sees all of them, as JSON, and whether the cache had it."""
-    words, cursor = request.query_params.get("q", ""), request.query_params.get("cursor", "")
-    asked = json.dumps([words, cursor, http.limit(request)])
+    asked = json.dumps([request.query_params.get("q", ""), http.cursor(request), http.limit(request)])
 
     def make() -> tuple[str, bool]:
         made = fresh_page(request, services, who)
