@@ -136,6 +136,8 @@ class Jobs(Section):
     """Seconds before the second attempt; doubled each time after."""
     backoff_max_s: float = Field(default=600.0, gt=0)
     """Longest pause between two attempts, in seconds."""
+    patience_s: float = Field(default=3600.0, gt=0)
+    """Seconds that a job waits behind those of better plans and shorter films before it goes first."""
 
 
 class Packager(Section):

@@ -16,13 +16,12 @@ from streamer.catalog.tables import OUT, Asset, PlaybackId, Publication
 from streamer.db import database_now, now
 from streamer.errors import Forbidden, NotFound
 from streamer.events.types import EventType
-from streamer.jobs import jobs
+from streamer.jobs import jobs, urgency
 from streamer.jobs.tables import Job
 
 AFTER_DELETE = ("streamer.delivery.sessions:kill_all",)
 """What later rooms do in the transaction that deletes an asset, by dotted path: `hook(session, asset_id)`."""
 
-_DELETE_PRIORITY = 1  # what somebody wanted gone does not wait behind films to be encoded
 _DELETE_TRIES = 50  # storage may be away for hours; nothing may be left behind
 
 
@@ -152,7 +151,7 @@ def delete(s: Session, asset: Asset) -> Job:
 def enqueue_removal(s: Session, asset: Asset) -> Job:
     """The job that removes a deleted asset's objects. A second one does no harm."""
     return jobs.enqueue(
-        s, "delete", asset.id, owner_id=asset.owner_id, priority=_DELETE_PRIORITY, max_attempts=_DELETE_TRIES
+        s, "delete", asset.id, owner_id=asset.owner_id, priority=urgency.URGENT, max_attempts=_DELETE_TRIES
     )
 
 

@@ -15,10 +15,9 @@ from streamer.config import Delivery
 from streamer.db import now
 from streamer.errors import Conflict, NotFound
 from streamer.events.types import EventType
-from streamer.jobs import jobs
+from streamer.jobs import jobs, urgency
 from streamer.jobs.tables import Job
 
-_DELETE_PRIORITY = 1
 _DELETE_TRIES = 50  # as for whole films: nothing may be left behind
 
 
@@ -83,7 +82,7 @@ def enqueue_removal(s: Session, version: Version, delay_s: float = 0.0) -> Job:
         "delete_version",
         version.id,
         owner_id=owner_id,
-        priority=_DELETE_PRIORITY,
+        priority=urgency.URGENT,
         max_attempts=tries,
         delay_s=delay_s,
     )

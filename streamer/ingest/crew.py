@@ -1,7 +1,7 @@
 """A transcode's steps shared out among all workers: rows in SQL that any of them takes, this one too while it waits.
 
 The counter of a fan-in is the rows themselves: the job goes on when each of its steps has succeeded. Between two steps it makes way for films of
-which nothing plays yet: it goes back into the queue, and whoever takes it next finds all that is finished.
+which nothing plays yet and for those of better plans: it goes back into the queue, and whoever takes it next finds all that is finished.
 """
 
 import time
@@ -20,10 +20,11 @@ from packager.plan import Plan
 from packager.steps import Step
 from streamer import db
 from streamer.ingest import encode
-from streamer.jobs import progress, queues, runner, steps, waiting, workers
+from streamer.jobs import jobs, progress, queues, runner, steps, urgency, waiting, workers
 from streamer.jobs.errors import TaskFailed, TaskPostponed
 from streamer.jobs.runner import Task
 from streamer.jobs.tables import Job, State
+from streamer.jobs.urgency import Length
 
 LOOK_S = 0.5
 PATIENCE_S = 2.0
@@ -58,7 +59,7 @@ class Crew:
                     raise Cancelled
                 self._refuse_failed(rows.values())
                 try:
-                    self._help(helper, plan, rows)
+                    self._help(helper, rows)
                     rows = self._rows(mine)
                 except SQLAlchemyError as error:  # what is under way goes on without a database
                     log.warning("steps not seen", error=str(error))
@@ -67,7 +68,8 @@ class Crew:
         return sum(int(row.payload.get("damaged", 0)) for row in rows.values())
 
     def _offered(self, plan: Plan, prefix: str, mine: Mapping[str, Step]) -> dict[str, Job]:
-        claim, settings, priority = self.task.claim, self.task.services.config.jobs, rest_priority(plan)
+        claim, settings = self.task.claim, self.task.services.config.jobs
+        priority = urgency.rest(claim.payload.get(jobs.LEVEL, 0), length(plan))
         wanted = {name: encode.payload(prefix, step) for name, step in mine.items()}
 
         def write(s: Session) -> None:
@@ -84,20 +86,21 @@ class Crew:
         with db.reading(self.task.services) as s:
             return {row.step: row for row in steps.of(s, self.task.claim.job_id) if row.step and row.step in mine}
 
-    def _help(self, helper: "_Helper", plan: Plan, rows: Mapping[str, Job]) -> None:
+    def _help(self, helper: "_Helper", rows: Mapping[str, Job]) -> None:
         """Do the next step that nobody has, or wait a moment."""
         if not helper.busy:
             with db.reading(self.task.services) as s:
                 ready = [row for row in steps.due(s, self.task.claim.job_id) if row.step in rows]
-                self._make_way(s, plan, ready)
+                self._make_way(s, ready)
             if ready:
                 helper.begin(ready[0].id)
         helper.wait(LOOK_S)
 
-    def _make_way(self, s: Session, plan: Plan, ready: Sequence[Job]) -> None:
+    def _make_way(self, s: Session, ready: Sequence[Job]) -> None:
         """Not while something is in hand that would have to begin again, such as sound, which is made in one go."""
         long = any(row.payload["task"] == "chunk" for row in ready)
-        if long and (waiting.is_urgent(s, rest_priority(plan), PATIENCE_S) or workers.is_paused(s, self.task.worker)):
+        mine = jobs.get(s, self.task.claim.job_id).priority
+        if long and (waiting.is_urgent(s, mine, PATIENCE_S) or workers.is_paused(s, self.task.worker)):
             if not steps.are_running(s, self.task.claim, self.task.worker):
                 log.info("making way")
                 raise TaskPostponed(0)
@@ -123,9 +126,9 @@ class Crew:
                 raise EncodeFailed(code, title, detail)
 
 
-def rest_priority(plan: Plan) -> int:
-    """Of all that comes after what plays first."""
-    return -1 if plan.duration <= SHORT_S else -2 if plan.duration <= LONG_S else -3
+def length(plan: Plan) -> Length:
+    """How long the film is, as far as it decides whose turn it is."""
+    return Length.SHORT if plan.duration <= SHORT_S else Length.MIDDLE if plan.duration <= LONG_S else Length.LONG
 
 
 def _are_long(wanted: Iterable[Step]) -> bool:

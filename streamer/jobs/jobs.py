@@ -21,12 +21,15 @@ from streamer import ids
 from streamer.config import Jobs as Settings
 from streamer.db import database_now
 from streamer.errors import Conflict, NotFound
-from streamer.jobs import kinds
+from streamer.jobs import kinds, urgency
 from streamer.jobs.errors import LeaseLost, TaskFailed, describe
 from streamer.jobs.tables import Job, State
 
 MAX_LOST = 20
 """Times a job's worker may vanish before the job itself is suspected of killing it."""
+
+LEVEL = "level"
+"""In the payload of a job: that of its owner when it was made, which holds for all of its steps."""
 
 _LOSS_PAUSE_MAX_S = 10.0
 
@@ -64,7 +67,10 @@ def enqueue(
     step_of: tuple[str, str] | None = None,
 ) -> Job:
     """A new queued job, or the step of a job's id by its name. After the commit hand it to `queues.dispatch`; if that never happens, the sweep
-    does it, which is the way for one that is to begin later."""
+    does it, which is the way for one that is to begin later. Of a kind that goes by its owner's level, that is the priority, and stays in the payload."""
+    level = kinds.level(s, kind, owner_id)
+    if level is not None:
+        priority, payload = urgency.start(level), {**(payload or {}), LEVEL: level}
     job = Job(
         id=ids.new("job"),
         kind=kind,

@@ -1,7 +1,8 @@
 """What kinds of work there are, by dotted path: jobs run what later rooms of the house define, and import none of them.
 
 `run(task)` does the work in a worker and answers what to write when it is done; `follow(session, job)` keeps the
-subject's row in step with every change of the job's state, in the same transaction, and may refuse it by raising.
+subject's row in step with every change of the job's state, in the same transaction, and may refuse it by raising. `level(session, owner_id)`
+is one of `urgency.LEVELS`: how early such work of a person has its turn.
 The web calls `follow` only, so it must not import the packager.
 """
 
@@ -22,11 +23,14 @@ class Kind:
     run: str
     follow: str | None = None
     cancellable: bool = True
+    level: str | None = None
 
+
+_OF_PLAN = "streamer.billing.holders:encode_priority"
 
 KINDS: dict[str, Kind] = {
-    "transcode": Kind(run="streamer.ingest.transcode:run", follow="streamer.catalog.versions:follow"),
-    "fetch": Kind(run="streamer.ingest.fetch:run", follow="streamer.ingest.imports:follow"),
+    "transcode": Kind(run="streamer.ingest.transcode:run", follow="streamer.catalog.versions:follow", level=_OF_PLAN),
+    "fetch": Kind(run="streamer.ingest.fetch:run", follow="streamer.ingest.imports:follow", level=_OF_PLAN),
     "encode": Kind(run="streamer.ingest.encode:run"),  # a step of a transcode
     "mail": Kind(run="streamer.membership.writer:run", follow="streamer.membership.outgoing:follow"),
     "delete": Kind(run="streamer.catalog.deletion:run", cancellable=False),  # promised to whoever deleted the film
@@ -42,6 +46,12 @@ def runner(kind: str) -> Callable[..., Any]:
 def is_cancellable(kind: str) -> bool:
     """Whether people may stop it."""
     return kind not in KINDS or KINDS[kind].cancellable
+
+
+def level(s: Session, kind: str, owner_id: str | None) -> int | None:
+    """How early work of this kind has its turn, whosever it is; None for work that goes by its own priority."""
+    path = KINDS[kind].level if kind in KINDS else None
+    return int(_load(path)(s, owner_id)) if path else None
 
 
 def follow(s: Session, job: Job) -> None:

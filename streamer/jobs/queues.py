@@ -11,12 +11,23 @@ import structlog
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from streamer.jobs import urgency
 from streamer.jobs.tables import Job
+from streamer.jobs.urgency import LATE_REST, LATE_START, LEVELS, URGENT, Length
 from streamer.services import Services
 
 RUN = "streamer.jobs.worker.run_job"
 _FAILED_KEPT_S = 3600
-_SUFFIXES = {1: "-high", 0: "", -1: "-low", -2: "-lower", -3: "-lowest"}
+_LENGTHS = {Length.SHORT: "-low", Length.MIDDLE: "-lower", Length.LONG: "-lowest"}
+_PLANS = {level: f"-plan{level}" if level else "" for level in reversed(LEVELS)}
+_SUFFIXES = {  # most urgent first
+    URGENT: "-high",
+    LATE_START: "-late",
+    **{urgency.start(level): plan for level, plan in _PLANS.items()},
+    LATE_REST: "-low-late",
+    **{urgency.rest(level, one): low + plan for level, plan in _PLANS.items() for one, low in _LENGTHS.items()},
+}
+_LEAST = list(_SUFFIXES.values())[-1]
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +44,16 @@ def dispatch(services: Services, jobs: Iterable[Job]) -> None:
             _push(services, job)
     except redis.RedisError as error:
         log.warning("jobs not pushed, the sweep will do it", error=str(error))
+
+
+def move(services: Services, before: Iterable[Job], after: Iterable[Job]) -> None:
+    """Jobs whose priority was just changed, from the queues where they were."""
+    try:
+        for job in before:
+            _queue(services, _queue_of(services.config.jobs.queue, job)).remove(_name(job))
+    except redis.RedisError as error:
+        log.warning("jobs left in their queues", error=str(error))
+    dispatch(services, after)
 
 
 def push_missing(services: Services, due: Sequence[Job]) -> int:
@@ -61,7 +82,7 @@ def _queue(services: Services, name: str) -> Queue:
 
 
 def _queue_of(base: str, job: Job) -> str:
-    return base + _SUFFIXES[max(min(_SUFFIXES), min(max(_SUFFIXES), job.priority))]
+    return base + next((suffix for priority, suffix in _SUFFIXES.items() if priority <= job.priority), _LEAST)
 
 
 def _name(job: Job) -> str:

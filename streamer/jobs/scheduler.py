@@ -71,6 +71,7 @@ def sweep(services: Services, owner: str) -> bool:
     if not db.retrying(services, lambda s: leases.take(s, ROLE, owner, lease_s)):
         return False
     recover(services)
+    advance(services)
     hand_out(services)
     for chore in CHORES:
         _guarded(lambda chore=chore: _load(chore)(services))  # type: ignore[misc]
@@ -88,6 +89,16 @@ def recover(services: Services) -> Sequence[Job]:
             log.warning("job lost", job=job_id, worker=worker, state=job.state, lost=job.lost)
             taken.append(job)
     return taken
+
+
+def advance(services: Services) -> None:
+    """Have those that waited too long behind better plans and shorter films go first."""
+    with db.reading(services) as s:
+        late = waiting.overdue(s, services.config.jobs.patience_s)
+    if late:
+        after = db.retrying(services, lambda s: waiting.advance(s, [job.id for job in late]))
+        queues.move(services, late, after)
+        log.info("late jobs advanced", count=len(after))
 
 
 def hand_out(services: Services) -> int:

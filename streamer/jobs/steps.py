@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from streamer.db import database_now
-from streamer.jobs import jobs
+from streamer.jobs import jobs, urgency
 from streamer.jobs.jobs import Claim
 from streamer.jobs.tables import Job, State
 
@@ -54,8 +54,9 @@ def record(s: Session, held: Claim, **facts: Any) -> None:
 
 
 def lower(s: Session, held: Claim, priority: int) -> None:
-    """The most urgent part of the job is done: from now on it waits behind others' most urgent parts."""
-    s.execute(update(Job).where(Job.id == held.job_id).values(priority=priority))
+    """The most urgent part of the job is done: from now on it waits behind others' most urgent parts. One that was late for the rest stays first there."""
+    begun = Job.id == held.job_id, Job.priority >= urgency.start()
+    s.execute(update(Job).where(*begun).values(priority=priority))
 
 
 def are_running(s: Session, held: Claim, worker: str) -> bool:

@@ -10,11 +10,10 @@ from sqlalchemy.orm import Session
 
 from streamer import ids
 from streamer.config import Config
-from streamer.jobs import jobs
+from streamer.jobs import jobs, urgency
 from streamer.jobs.tables import Job, State
 
 KIND = "mail"
-_URGENT = 1  # somebody sits before an empty mailbox
 _TRIES = 8
 
 
@@ -35,7 +34,8 @@ class Kind(StrEnum):
 def post(s: Session, kind: Kind, to: str, *, subject_id: str = "", **facts: str) -> Job:
     """A letter to this address. After the commit give the job to `queues.dispatch`."""
     payload = {"letter": kind, "to": to, "facts": facts}
-    return jobs.enqueue(s, KIND, subject_id or ids.new("ltr"), max_attempts=_TRIES, payload=payload, priority=_URGENT)
+    about = subject_id or ids.new("ltr")
+    return jobs.enqueue(s, KIND, about, max_attempts=_TRIES, payload=payload, priority=urgency.URGENT)
 
 
 def follow(s: Session, job: Job) -> None:

@@ -4,6 +4,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 import streamer.accounts.tables
+import streamer.billing.tables
 import streamer.catalog.collection_tables
 import streamer.catalog.tables
 import streamer.delivery.tables

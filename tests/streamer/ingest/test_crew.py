@@ -13,10 +13,11 @@ from packager.steps import Step
 from streamer import db
 from streamer.config import Config
 from streamer.ingest import encode, transcode
-from streamer.jobs import jobs, steps
+from streamer.jobs import jobs, steps, urgency
 from streamer.jobs.errors import TaskFailed
 from streamer.jobs.runner import Outcome, Task, perform
 from streamer.jobs.tables import Job
+from streamer.jobs.urgency import Length
 from streamer.services import Services
 from tests.streamer.ingest.test_transcode import asset, upload
 from tests.streamer.site_under_test import Site
@@ -146,7 +147,7 @@ def test_a_film_makes_way_for_one_of_which_nothing_plays_yet(
 
     script.trouble = trouble
     job = transcoded(site)
-    assert (job.state, job.attempt, job.priority, script.made) == ("queued", 1, -1, [0])
+    assert (job.state, job.attempt, job.priority, script.made) == ("queued", 1, urgency.rest(0, Length.SHORT), [0])
     perform(site.services, job.id, "w1")
     assert script.made == [0], "still"
 

@@ -3,12 +3,14 @@ from dataclasses import replace
 
 import pytest
 import redis
+from sqlalchemy import update
 
 from streamer import db, kv
 from streamer.config import Redis
-from streamer.jobs import jobs, leases, progress, queues, scheduler
+from streamer.jobs import jobs, leases, progress, queues, scheduler, urgency, waiting
 from streamer.jobs.progress import Progress
 from streamer.jobs.tables import Job
+from streamer.jobs.urgency import Length
 from streamer.services import Services
 
 
@@ -29,8 +31,35 @@ def lengths(services: Services) -> list[int]:
 
 
 def test_jobs_wait_in_the_queue_of_their_priority(services: Services) -> None:
-    queues.dispatch(services, [enqueue(services, priority=p) for p in (9, 1, 0, 0, -1, -3, -9)])
-    assert lengths(services) == [2, 2, 1, 0, 2]
+    starts = [urgency.start(3), urgency.start(), urgency.start()]
+    rests = [urgency.rest(3, Length.LONG), urgency.rest(0, Length.SHORT), urgency.rest(0, Length.LONG)]
+    for priority in (*rests, *starts, urgency.URGENT, urgency.LATE_START, urgency.LATE_REST, 999, -999):
+        queues.dispatch(services, [enqueue(services, priority=priority)])
+    found = {name: number for name, number in zip(queues.names("q"), lengths(services), strict=True) if number}
+    assert found == {
+        "q-high": 2,
+        "q-late": 1,
+        "q-plan3": 1,
+        "q": 2,
+        "q-low-late": 1,
+        "q-lowest-plan3": 1,
+        "q-low": 1,
+        "q-lowest": 2,
+    }
+
+
+def test_what_waits_too_long_goes_before_all_of_its_class(services: Services) -> None:
+    better, mine, rest = (enqueue(services, priority=p) for p in (urgency.start(3), 0, urgency.rest(0, Length.LONG)))
+    urgent = enqueue(services, priority=urgency.URGENT)
+    queues.dispatch(services, [better, mine, rest, urgent])
+    with db.session(services) as s:
+        s.execute(update(Job).where(Job.id.in_([mine.id, rest.id, urgent.id])).values(run_after=db.database_now(-3601)))
+    for _ in range(2):
+        scheduler.sweep(services, "me")
+    with db.reading(services) as s:
+        assert [job.id for job in waiting.due(s)] == [urgent.id, mine.id, better.id, rest.id]
+    found = {name: number for name, number in zip(queues.names("q"), lengths(services), strict=True) if number}
+    assert found == {"q-high": 1, "q-late": 1, "q-plan3": 1, "q-low-late": 1}
 
 
 def test_a_sweep_pushes_what_is_in_no_queue_and_nothing_twice(services: Services) -> None:
