@@ -28,6 +28,7 @@ from streamer.accounts import api as accounts_api
 from streamer.accounts import audit_api, devices_api, doors, limits, roles_api, second_factor_api
 from streamer.accounts.budgets import Budgets
 from streamer.accounts.limits import Kind, Limited
+from streamer.billing import api as billing_api
 from streamer.catalog import api as catalog_api
 from streamer.catalog import collections_api
 from streamer.config import Config
@@ -107,6 +108,7 @@ def api_routes() -> list[ApiRoute]:
         *membership_api.routes,
         *catalog_api.routes,
         *collections_api.routes,
+        *billing_api.routes,
         *ingest_api.routes,
         *delivery_api.routes,
         *webhooks_api.routes,

@@ -30,6 +30,8 @@ class Permission(StrEnum):
     ROLES_READ = "site:roles:read"
     ROLES_WRITE = "site:roles:write"
     AUDIT_READ = "site:audit:read"
+    PLANS_READ = "site:plans:read"
+    PLANS_WRITE = "site:plans:write"
 
     @classmethod
     def _missing_(cls, value: object) -> "Permission | None":
@@ -54,6 +56,8 @@ MEANING: dict[Permission, str] = {
     Permission.ROLES_READ: "See what each role may do",
     Permission.ROLES_WRITE: "Make and change roles",
     Permission.AUDIT_READ: "Read who changed what",
+    Permission.PLANS_READ: "See plans, and who has which",
+    Permission.PLANS_WRITE: "Make and change plans, and give them to people",
 }
 """What pages say beside each permission."""
 
@@ -98,7 +102,7 @@ PERMISSIONS: dict[str, frozenset[Permission]] = {
     Role.ANALYST: _WATCHING
     | {Permission.ASSETS_LIST, Permission.JOBS_READ, Permission.SESSIONS_READ, Permission.EVENTS_READ},
     # Whose account it is, but none of the films.
-    Role.BILLING: frozenset({Permission.USERS_READ}),
+    Role.BILLING: frozenset({Permission.USERS_READ, Permission.PLANS_READ, Permission.PLANS_WRITE}),
     Role.MEMBER: _WATCHING | {Permission.UPLOADS_CREATE},
     Role.VIEWER: _WATCHING,
 }

@@ -22,7 +22,7 @@ from streamer.membership import outgoing
 from streamer.membership.outgoing import Kind
 from streamer.services import Services
 
-ROOMS = ("delivery", "ingest", "catalog", "membership", "accounts")
+ROOMS = ("delivery", "ingest", "billing", "catalog", "membership", "accounts")
 """In the order of erasing: the account goes last."""
 
 

@@ -38,6 +38,8 @@ class PersonDocument(TypedDict):
     providers: list[dict[str, Any]]
     links: list[dict[str, Any]]
     films: list[dict[str, Any]]
+    collections: list[dict[str, Any]]
+    plans: list[dict[str, Any]]
     uploads: list[dict[str, Any]]
     watched: list[dict[str, Any]]
 

@@ -48,6 +48,7 @@ LISTS = {
     "/workers": [],
     "/roles": [],
     "/cache": [],
+    "/plans": [],
     "/me/sessions": [],
     "/me/providers": [],
     f"/webhook-endpoints/{library.ENDPOINT}/deliveries": ["state=dead", "state=pending", "cursor={cursor}"],

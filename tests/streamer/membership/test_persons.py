@@ -166,6 +166,7 @@ def test_every_column_that_names_a_person_is_some_rooms_to_export_and_erase() ->
         "events.subject_id",
         "leases.name",
         "pauses.name",
+        "plans.name",
         "roles.name",
         "renditions.name",
     }
