@@ -7,6 +7,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
+from admin.views import plans
 from admin.views.guard import see, text
 from admin.views.rendering import render
 from streamer import db, http
@@ -20,6 +21,7 @@ from streamer.membership import persons, persons_api
 HERE = "/admin/people"
 DONE = {
     "erased": "The account is erased.",
+    "plan": "The plan is given. It holds for what they upload from now on.",
     "role": "The new role holds from their next click on.",
     "second-factor": "The second factor is gone. They sign in with the password alone, until they set up another one.",
 }
@@ -123,6 +125,7 @@ def _page(
         people=people,
         form=given or dict.fromkeys(_FIELDS, "") | {"role": Role.EDITOR},
         password_min=http.services(request).config.accounts.password_min_chars,
+        may_see_plans=who.can(Permission.PLANS_READ),
         may_see_roles=who.can(Permission.ROLES_READ),
         may_see_audit=who.can(Permission.AUDIT_READ),
         done=DONE.get(request.query_params.get("done", ""), ""),
@@ -138,7 +141,7 @@ def _person(
         has_second_factor = second_factor.is_on(s, person.id)
         beyond = not rolebook.permissions(s, person.role) <= who.permissions
         heirs = s.scalars(users.listed().where(User.disabled_at.is_(None), User.id != person.id).limit(_SHOWN)).all()
-        common = _common(s, who, refusal)
+        common = _common(s, who, refusal) | plans.of_person(s, who, person.id)
     return render(
         request,
         who,

@@ -16,7 +16,14 @@ ADMIN = [
     "/admin/invitations",
     "/admin/account",
 ]
-ADMIN += ["/admin/account/second-factor", "/admin/api-keys", "/admin/webhooks", "/admin/audit", "/admin/collections"]
+ADMIN += [
+    "/admin/account/second-factor",
+    "/admin/api-keys",
+    "/admin/webhooks",
+    "/admin/audit",
+    "/admin/collections",
+    "/admin/plans",
+]
 OPEN = [
     "/",
     "/docs",

@@ -66,6 +66,8 @@ def planted(house: House) -> dict[str, str]:
             assert api.post(f"/collections/{collection}/films", json={"asset_id": one}).status_code == 201
         granted = {"user_id": person_id, "access": "manage"}
         assert api.post(f"/collections/{collection}/grants", json=granted).status_code == 201
+        plan = api.post("/plans", json={"name": CANARY}).json()["id"]
+        assert api.put(f"/users/{person_id}/plan", json={"plan_id": plan}).status_code == 200
         assert api.post("/roles", json={"name": SHORT, "permissions": []}).status_code == 400
         assert api.post("/roles", json={"name": "canary-watch", "permissions": []}).status_code == 201
         invited = api.post("/invitations", json={"email": "'x'@example.org", "role": "viewer"})
@@ -76,6 +78,7 @@ def planted(house: House) -> dict[str, str]:
         "/admin/assets/{id}": asset_id,
         "/admin/people/{id}": person_id,
         "/admin/collections/{id}": collection,
+        "/admin/plans/{id}": plan,
         "/admin/roles/{name}": "canary-watch",
         "/admin/sign-in/{provider}": "nobody",
         "/admin/sign-in/{provider}/callback": "nobody",
