@@ -28,8 +28,9 @@ def of(s: Session, user_id: str) -> Holding:
 def assign(s: Session, user_id: str, plan_id: str | None) -> Holding:
     """Give somebody a plan, or (None) the default. What is queued for them stays where it is."""
     user = users.get(s, user_id)
+    s.refresh(user, with_for_update=True)  # who has no row yet has nothing else to wait at
     plan = plans.get(s, plan_id, lock=True) if plan_id else None
-    row = s.get(PlanHolder, user.id, with_for_update=True, populate_existing=True)
+    row = s.get(PlanHolder, user.id, populate_existing=True)
     before = row.plan_id if row else None
     if row is None and plan is not None:
         s.add(PlanHolder(user_id=user.id, plan_id=plan.id, since=db.now()))

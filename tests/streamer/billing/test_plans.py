@@ -1,5 +1,7 @@
 """Plans over the API: made, changed, given to people and deleted."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -69,6 +71,17 @@ def test_a_plan_is_given_to_a_person_and_not_deleted_while_they_have_it(site: Si
         (studio["id"], studio["id"]),
         (None, studio["id"]),
     ]
+
+
+def test_two_who_give_somebody_a_first_plan_at_once_both_do(site: Site) -> None:
+    member, billing = site.user("member"), site.as_("billing")
+    one, two = (make_plan(billing, name)["id"] for name in ("One", "Two"))
+    with ThreadPoolExecutor(1) as pool:
+        with db.session(site.services) as s:
+            holders.assign(s, member.id, one)
+            other = pool.submit(billing.put, f"/users/{member.id}/plan", json={"plan_id": two})
+            time.sleep(0.3)  # it has come so far that it waits
+        assert other.result().json()["plan"]["id"] == two
 
 
 def test_a_persons_plan_is_exported_and_goes_with_their_account(site: Site) -> None:
