@@ -33,7 +33,7 @@ EVALUATED = "9359"
 
 
 @pytest.fixture(scope="module")
-def planted(house: House) -> dict[str, str]:
+def planted(house: House) -> Iterator[dict[str, str]]:
     """A canary in every text; where each of them is, by the name of the path parameter's page."""
     asset_id, version_id, playback_id = put_film(house, CANARY, "errored", source_name=CANARY, error=ERROR)
     ready_id, ready_version, _ = put_film(house, CANARY, "ready", source_name=CANARY)
@@ -74,7 +74,7 @@ def planted(house: House) -> dict[str, str]:
         assert invited.status_code == 201, invited.text
         tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "10", "Upload-Metadata": f"filename {_base64(CANARY)}"}
         assert api.post("/tus", headers=tus).status_code == 201
-    return {
+    yield {
         "/admin/assets/{id}": asset_id,
         "/admin/people/{id}": person_id,
         "/admin/collections/{id}": collection,
@@ -88,6 +88,8 @@ def planted(house: House) -> dict[str, str]:
         "/docs/{tag}": "assets",
         "ready": ready_id,
     }
+    with house.api() as api:
+        api.delete(f"/webhook-endpoints/{hook.json()['id']}")  # other tests begin with none
 
 
 def _rendition(version_id: str) -> Rendition:
