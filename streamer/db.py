@@ -13,6 +13,7 @@ transaction takes the lock with its first statement, because busy_timeout does n
 MariaDB: READ COMMITTED, so a reader never waits; connections are tested before use and renewed before the server's timeout.
 """
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -204,6 +205,12 @@ def _sqlite(config: Database, url: URL) -> Engine:
     engine = create_engine(
         url, pool_size=config.pool_size, max_overflow=config.pool_overflow, pool_timeout=config.pool_timeout_s
     )
+
+    @event.listens_for(engine, "do_connect")
+    def make(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
+        """Password hashes are in it: a new file is for its owner only, whatever folder it is in. What stands beside it takes its mode."""
+        if args and args[0] != ":memory:":
+            os.close(os.open(args[0], os.O_CREAT | os.O_RDWR, 0o600))
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: object) -> None:

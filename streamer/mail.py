@@ -63,7 +63,7 @@ def compose(sender: str, to: str, subject: str, text: str) -> EmailMessage:
     message["Date"] = format_datetime(db.now())
     message["Message-ID"] = make_msgid(domain=address.rpartition("@")[2] or "localhost")
     message["Auto-Submitted"] = "auto-generated"  # so that nobody's holiday note answers it
-    message.set_content(text)
+    message.set_content(text, cte="8bit")  # readable where letters are files; links stay in one piece
     return message
 
 

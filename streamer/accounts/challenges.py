@@ -1,21 +1,23 @@
-"""Between a right password and a right code there is no session, only this: a signed note that the password was right, good for minutes.
+"""Between a right password and a right code there is no session, only this: a signed note that the password was right, good for minutes and for one session.
 
-`<user id>~<expiry>~<signature>`. The signature covers the password's hash, so a password that changes meanwhile ends it.
+`<user id>~<expiry in milliseconds>~<signature>`. The signature covers the password's hash, so a password that changes meanwhile ends it.
 """
 
+import hashlib
 import hmac
 import time
 from base64 import urlsafe_b64encode
 
 from streamer.accounts.tables import User
 from streamer.keyring import Secrets
+from streamer.services import Services
 
 _GOOD_S = 600
 
 
 def make(keys: Secrets, user: User) -> str:
     """The note for somebody whose password was right just now."""
-    expires_at = int(time.time()) + _GOOD_S
+    expires_at = int((time.time() + _GOOD_S) * 1000)  # so fine that no two are the same
     return f"{user.id}~{expires_at}~{_sign(keys, user, expires_at)}"
 
 
@@ -27,10 +29,16 @@ def owner_id(challenge: str) -> str:
 def is_good(keys: Secrets, challenge: str, user: User) -> bool:
     """Whether we made it for this account, and lately."""
     _, expiry, signature = (challenge.split("~") + ["", ""])[:3]
-    if not (expiry.isascii() and expiry.isdigit() and len(expiry) < 12):
+    if not (expiry.isascii() and expiry.isdigit() and len(expiry) < 16):
         return False
     right = hmac.compare_digest(signature.encode(), _sign(keys, user, int(expiry)).encode())
-    return right and time.time() < int(expiry)
+    return right and time.time() * 1000 < int(expiry)
+
+
+def spend(services: Services, challenge: str) -> bool:
+    """Use it up; False when it was: it opens one session."""
+    digest = hashlib.sha256(challenge.encode()).hexdigest()
+    return bool(services.kv_sync.set(f"challenge:{digest}", "spent", nx=True, ex=_GOOD_S))
 
 
 def _sign(keys: Secrets, user: User, expires_at: int) -> str:

@@ -34,7 +34,10 @@ def refusal(request: Request, token: str) -> Forbidden | None:
         return foreign()
     given = request.headers.get(_HEADER) or getattr(request.state, "csrf_given", None) or ""
     if not isinstance(given, str) or not hmac.compare_digest(given.encode(), token.encode()):
-        return Forbidden("The page is out of date. Load it again and repeat what you did.", code="csrf")
+        return Forbidden(
+            "The page is out of date: load it again and repeat what you did. A program sends csrf_token of GET /api/v1/me as X-CSRF-Token.",
+            code="csrf",
+        )
     return None
 
 
@@ -52,4 +55,7 @@ def same_origin(request: Request, *, strict: bool) -> bool:
 
 def foreign() -> Forbidden:
     """The refusal of what another site made a browser ask."""
-    return Forbidden("This request comes from another site.", code="foreign_origin")
+    return Forbidden(
+        "This request does not come from a page of this site. A program sends an Origin header with this server's address, or an API key and no cookie.",
+        code="foreign_origin",
+    )

@@ -168,6 +168,8 @@ def answer(request: Request, challenge: str, code: str) -> SignedIn:
         _note_refusal(services, user, "wrong_code")
         raise
     throttle.forgive_codes(services, user.id, device)
+    if not challenges.spend(services, challenge):
+        raise Unauthenticated("This sign-in was finished already. Sign in again.", code="challenge_over")
     return _start(request, user)
 
 

@@ -107,8 +107,10 @@ def codes_left(s: Session, user_id: str) -> int:
 def turn_off(s: Session, user_id: str) -> None:
     """Signing in takes the password alone again. Off already is fine."""
     s.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
-    s.execute(delete(SecondFactor).where(SecondFactor.user_id == user_id))
-    audit.record(s, "second_factor.off", user_id)
+    gone = s.execute(delete(SecondFactor).where(SecondFactor.user_id == user_id))
+    assert isinstance(gone, CursorResult)
+    if gone.rowcount:
+        audit.record(s, "second_factor.off", user_id)
 
 
 def _locked(s: Session, user_id: str) -> SecondFactor:

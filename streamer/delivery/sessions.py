@@ -208,7 +208,7 @@ def _refusal(verdict: Verdict) -> Problem:
     if verdict is Verdict.SIGN_IN:
         return Unauthenticated("This film is private. Sign in to watch it.")
     if verdict is Verdict.FORBIDDEN:
-        return Forbidden("This film is private, and this account may not watch it.")
+        return Forbidden("This film is private, and may not be watched with what you are signed in by.")
     return _missing()
 
 

@@ -1,5 +1,9 @@
 """`streamer backup` and `streamer restore` as an operator sees them."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from storage import ObjectStore, open_store
 from streamer.config import Config
 from streamer.ops import backup as making
@@ -12,8 +16,10 @@ from streamer.services import Services, close_services, make_data_folder, open_s
 
 def backup(services: Services, to: str, *, objects: bool, keep: int) -> None:
     """A new snapshot in the place, and the old ones away."""
-    place, where = _place(to, services.config), Where()
-    made = making.make(services, place, objects=objects, tell=where.tell)
+    where = Where()
+    with _private():
+        place = _place(to, services.config)
+        made = making.make(services, place, objects=objects, tell=where.tell)
     where.clear()
     print(_line(made))
     if keep:
@@ -55,3 +61,13 @@ def _place(url: str, config: Config) -> ObjectStore:
 def _line(made: Manifest) -> str:
     films = "without films" if made.objects is None else f"{made.objects} objects, {(made.size or 0) / 1e9:.2f} GB"
     return f"{made.name}: {sum(made.tables.values())} rows, {films}"
+
+
+@contextmanager
+def _private() -> Iterator[None]:
+    """What is written meanwhile is for its owner only, as the keys and rows of a server are."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

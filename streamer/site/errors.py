@@ -11,7 +11,7 @@ def page(request: Request, problem: Problem) -> Response:
     """The page of a refusal, with its status and headers, never stored."""
     response = render(
         request,
-        None,
+        getattr(request.state, "principal", None),  # whom the endpoint found, if it came so far
         "errors/page.html",
         status=problem.status,
         number=problem.status,

@@ -28,6 +28,16 @@ def count(services: Services) -> int:
         return s.scalar(select(func.count()).select_from(User)) or 0
 
 
+def test_a_new_database_is_for_its_owner_only_whatever_folder_it_is_in(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    engine = db.create(Database(), f"sqlite:///{tmp_path}/new.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x)")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    engine.dispose()
+    assert set(modes.values()) == {0o600} and len(modes) == 3, modes
+
+
 def test_a_transaction_is_kept_when_its_block_ends(services: Services) -> None:
     with db.session(services) as s:
         s.add(user())

@@ -58,6 +58,14 @@ def test_the_password_alone_opens_nothing_and_a_code_works_once(site: Site, monk
     assert answer(site, challenge(site), app.code(monkeypatch)).status_code == 201
 
 
+def test_a_challenge_opens_one_session(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, codes = set_up(site.signed_in("eve@example.org"), monkeypatch)
+    given = challenge(site)
+    assert answer(site, given, app.code(monkeypatch)).status_code == 201
+    again = answer(site, given, codes[0])
+    assert (again.status_code, again.json()["code"]) == (401, "challenge_over")
+
+
 def test_nothing_asks_for_codes_before_they_are_confirmed(site: Site) -> None:
     eve = site.signed_in("eve@example.org")
     wrong = eve.post("/api/v1/me/second-factor", json={"password": "wrong password"})

@@ -133,3 +133,10 @@ def test_a_damaged_snapshot_restores_nothing_and_says_so(
         backup_report.restore(elsewhere, str(tmp_path / "backups"), None, objects=True)
     with opened(elsewhere) as services, db.reading(services) as s:
         assert s.scalars(select(User)).all() == []
+
+
+def test_a_backup_is_for_its_owner_only(house: House, tmp_path: Path) -> None:
+    """It has the keys and the hashes of passwords."""
+    backup_report.backup(house.services, str(tmp_path / "private"), objects=False, keep=0)
+    modes = {path.stat().st_mode & 0o077 for path in (tmp_path / "private").rglob("*")}
+    assert modes == {0}
