@@ -22,12 +22,26 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import JSON, DateTime, Engine, Float, MetaData, String, create_engine, event, literal, make_url
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    DateTime,
+    Engine,
+    Float,
+    MetaData,
+    String,
+    create_engine,
+    event,
+    func,
+    literal,
+    make_url,
+    null,
+)
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -126,6 +140,11 @@ def _mariadb_now(element: _DatabaseNow, compiler: SQLCompiler, **options: Any) -
 
 beside: ContextVar[Callable[[Session], None] | None] = ContextVar("beside", default=None)
 """What each write transaction of the present request does at its end, see `accounts.idempotency`."""
+
+
+def looked_at(column: ColumnElement[T] | InstrumentedAttribute[T]) -> ColumnElement[T]:
+    """The column where it only filters what another index found: SQLite would rather read an index of it, through half of the table."""
+    return func.coalesce(column, null())
 
 
 class HasEngine(Protocol):

@@ -11,7 +11,7 @@ from streamer import ids
 from streamer.accounts import audit
 from streamer.catalog import news
 from streamer.catalog.tables import Asset, Processing, Rendition, Stage, Version
-from streamer.db import now
+from streamer.db import looked_at, now
 from streamer.events.types import EventType
 from streamer.jobs import jobs, kinds
 from streamer.jobs.errors import TaskFailed
@@ -112,7 +112,7 @@ def by_ids(s: Session, version_ids: Sequence[str]) -> dict[str, Version]:
 
 def newest(s: Session, asset_ids: Iterable[str]) -> dict[str, Version]:
     """The newest version of each asset that is not deleted: the one whose progress its owner follows."""
-    there = Version.asset_id.in_(list(asset_ids)), Version.deleted_at.is_(None)
+    there = Version.asset_id.in_(list(asset_ids)), looked_at(Version.deleted_at).is_(None)
     latest = select(func.max(Version.id)).where(*there).group_by(Version.asset_id)
     return {version.asset_id: version for version in s.scalars(select(Version).where(Version.id.in_(latest)))}
 

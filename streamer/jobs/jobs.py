@@ -19,7 +19,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from streamer import ids
 from streamer.config import Jobs as Settings
-from streamer.db import database_now
+from streamer.db import database_now, looked_at
 from streamer.errors import Conflict, NotFound
 from streamer.jobs import kinds, urgency
 from streamer.jobs.errors import LeaseLost, TaskFailed, describe
@@ -244,7 +244,7 @@ def lost_by(s: Session, worker: str) -> list[Job]:
 
 def latest_of(s: Session, subject_ids: Sequence[str]) -> dict[str, Job]:
     """The newest job of each subject that has one."""
-    whole = Job.subject_id.in_(subject_ids), Job.parent_id.is_(None)
+    whole = Job.subject_id.in_(subject_ids), looked_at(Job.parent_id).is_(None)
     newest = select(func.max(Job.id)).where(*whole).group_by(Job.subject_id)
     return {job.subject_id: job for job in s.scalars(select(Job).where(Job.id.in_(newest)))}
 
@@ -252,7 +252,7 @@ def latest_of(s: Session, subject_ids: Sequence[str]) -> dict[str, Job]:
 def unfinished_of(s: Session, subject_ids: Sequence[str]) -> Sequence[Job]:
     """Jobs on these subjects that are queued or running."""
     open_states = (State.QUEUED, State.RUNNING)
-    whole = Job.subject_id.in_(subject_ids), Job.parent_id.is_(None)
+    whole = Job.subject_id.in_(subject_ids), looked_at(Job.parent_id).is_(None)
     return s.scalars(select(Job).where(*whole, Job.state.in_(open_states))).all()
 
 

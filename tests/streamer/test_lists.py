@@ -80,6 +80,11 @@ class House:
     engine: Engine
     clients: dict[str, httpx2.Client]
 
+    @property
+    def slack(self) -> int:
+        """What a page may cost more by chance: a few rows, or the steps that they take."""
+        return 5 if self.engine.dialect.name == "sqlite" else ROWS * PAGE
+
     def ask(self, who: str, where: str, limit: int = PAGE) -> Asked:
         found: list[tuple[str, Any]] = []
 
@@ -198,7 +203,7 @@ def test_a_page_costs_the_same_in_a_large_library(house: House, monkeypatch: pyt
     library.fill(house.engine, SMALL, LARGE)
     found = {key: house.ask(*key) for key in asked}
     large = {key: house.cost(one.selects) for key, one in found.items()}
-    grown = {key: (small[key], large[key]) for key in asked if large[key] > 1.5 * small[key] + ROWS * PAGE}
+    grown = {key: (small[key], large[key]) for key in asked if large[key] > 1.5 * small[key] + house.slack}
     assert not grown, {key: [house.plan(*one) for one in found[key].selects] for key in grown}
     if house.engine.dialect.name == "mariadb":
         costly = {key: cost for key, cost in large.items() if cost > ROWS * (found[key].rows + PAGE)}
