@@ -33,10 +33,12 @@ def found(text: str, owner_id: str | None = None) -> tuple[Select[Asset], Instru
     if not wanted:
         return select(Asset).where(false()), Asset.id
     lead: Any = aliased(TitleWord)
-    query = select(Asset).join(lead, lead.asset_id == Asset.id).where(lead.word == wanted[0])
+    query = select(Asset).select_from(lead).where(lead.word == wanted[0])
     if owner_id is not None:
         query = query.where(lead.owner_id == owner_id)
     for word in wanted[1:]:
         other: Any = aliased(TitleWord)
         query = query.join(other, other.asset_id == lead.asset_id).where(other.word == word)
+    # MariaDB would rather collect all films with a frequent word and sort them than stop at the first page's last.
+    query = query.join(Asset, Asset.id == lead.asset_id).prefix_with("STRAIGHT_JOIN", dialect="mysql")
     return query, lead.asset_id
