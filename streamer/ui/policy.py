@@ -4,7 +4,7 @@ Two libraries had to be taught to live with it, both at build time (see `src/sha
 - media-chrome and hls-video-element put `<style>` elements into their shadow roots, which `style-src 'self'` refuses; the
   build turns them into constructable stylesheets, which the policy does not concern.
 - hls.js starts its worker from our own origin (`workerPath`), so `worker-src` needs no `blob:`.
-`media-src blob:` stays: a Media Source object URL is a blob. `img-src data:` is for the small icons in the style sheet.
+`media-src blob:` stays: a Media Source object URL is a blob; `data:` is the empty track (`data:,WEBVTT`) that the player gives a film's captions. `img-src data:` is for the small icons in the style sheet.
 """
 
 
@@ -18,7 +18,7 @@ def csp(media_origin: str = "") -> str:
             "script-src 'self'",
             "style-src 'self'",
             f"img-src 'self' data:{media}",
-            f"media-src 'self' blob:{media}",
+            f"media-src 'self' blob: data:{media}",
             f"connect-src 'self'{media}",
             "worker-src 'self'",
             "font-src 'self'",

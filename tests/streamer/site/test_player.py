@@ -1,6 +1,8 @@
 """The player in a real browser on real media: what it decodes, what it can do, and what it says when it can't."""
 
 import re
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from streamer.catalog import versions
 from streamer.catalog.tables import Asset, Version
 from tests.admin.rows import put_film
 from tests.house import House, Visitor, until
+from tests.packager import films
+from tests.packager.films import Film
 
 DECODED = "document.querySelector('hls-video').nativeEl.getVideoPlaybackQuality().totalVideoFrames"
 WIDTH = "document.querySelector('hls-video').nativeEl.videoWidth"
@@ -187,3 +191,19 @@ def test_media_that_cannot_be_fetched_ends_in_words_and_a_way_on(visitor: Visito
     page.unroute("**/master.m3u8")
     page.get_by_role("button", name="Try again").click()
     until(page, f"{DECODED} > 10")
+
+
+def test_markup_in_captions_is_shown_as_text_and_nothing_of_it_happens(
+    visitor: Visitor, house: House, tmp_path: Path
+) -> None:
+    canary = '<img src=x onerror="window.__canary=1"><script>window.__canary=1</script>'
+    cues = [(0.1, 1.5, canary), (1.5, 3.8, f"{escape(canary)} was here")]
+    path = films.subtitled(tmp_path / "film.mkv", cues, Film(seconds=4.0))
+    film = house.ready(house.upload(path, title="Captions", policy="public")["id"])
+    page = visitor.go(f"/watch/{film['playback_ids'][0]['id']}")
+    page.get_by_role("button", name="play").first.click()
+    page.evaluate(f"{HLS}.subtitleTrack = 0; {HLS}.subtitleDisplay = true;")
+    shown = "[...document.querySelector('hls-video').nativeEl.textTracks].flatMap((track) => [...(track.activeCues ?? [])]).map((cue) => cue.getCueAsHTML())"
+    until(page, f"{shown}.some((html) => html.textContent.includes('was here'))", timeout_s=20)
+    assert page.evaluate(f"{shown}.flatMap((html) => [...html.querySelectorAll('img, script')]).length") == 0
+    assert page.evaluate("window.__canary") is None
