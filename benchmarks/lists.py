@@ -1,6 +1,6 @@
 """What lists cost as the library grows: every list of the API at 1,000 and at 100,000 films, on both databases, in one run.
 
-    python -m benchmarks.lists [--films 1000 100000] [--requests 100]
+    python -m benchmarks.lists [--films 1000 100000] [--requests 200] [--databases sqlite mariadb]
 
 `tests/library.py` writes the library. Milliseconds are the 95th percentile of requests one after the other to the running server, by its administrator; the
 ratio is that of the largest library to the smallest, and should be at most 2.
@@ -23,6 +23,7 @@ from tests import library
 from tests.servers import free_port, fresh_database, running_mariadb, short_folder
 from tests.whole import Product
 
+DATABASES = ("sqlite", "mariadb")
 PAGE = 20
 LISTS = (
     "/assets", "/assets?q=winter", "/assets?q=win", "/assets?q=winter night", "/assets?q=nothing-has-this", "/uploads", "/uploads?state=failed",
@@ -35,12 +36,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, nargs="+", default=[1000, 100_000])
     parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--databases", choices=DATABASES, nargs="+", default=DATABASES)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, short_folder("my-") as sql, ExitStack() as open_:
         port = free_port()
         open_.enter_context(running_mariadb(sql, port))
         mariadb = {"STREAMER_DATABASE__URL": fresh_database(f"mysql+pymysql://root@127.0.0.1:{port}/")}
-        for database, settings in (("sqlite", {}), ("mariadb", mariadb)):
+        for database in asked.databases:
+            settings = mariadb if database == "mariadb" else {}
             quiet = {
                 "STREAMER_JOBS__WORKERS": "0",
                 "STREAMER_LOG__LEVEL": "error",
