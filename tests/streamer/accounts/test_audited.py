@@ -16,6 +16,7 @@ from starlette.routing import Mount
 
 from streamer import db
 from streamer.accounts import apikeys, audit_chain, users
+from streamer.accounts.tables import SecondFactor
 from streamer.app import create_app
 from streamer.catalog import assets, playback_ids, versions
 from streamer.catalog.tables import Policy
@@ -125,6 +126,13 @@ class Walker:
     def app(self) -> App:
         begun = self.eve.post("/api/v1/me/second-factor", json={"password": PASSWORD}).json()
         return App(begun["secret"])
+
+    def enrolled(self) -> str:
+        """A person who has a second factor by now."""
+        user_id, now = self.made["user"], db.now()
+        with db.session(self.site.services) as s:
+            s.add(SecondFactor(user_id=user_id, secret="-", created_at=now, confirmed_at=now, last_step=0))
+        return user_id
 
     def challenge(self) -> str:
         body = {"email": "eve@example.org", "password": PASSWORD}
@@ -250,7 +258,7 @@ WALK: dict[str, Step] = {
         w.ask("POST", "/users", json={"email": "n@example.org", "name": "N", "role": "viewer", "password": PASSWORD}),
     ),
     "PATCH /users/{id}": lambda w: w.ask("PATCH", f"/users/{w.made['user']}", json={"role": "member"}),
-    "DELETE /users/{id}/second-factor": lambda w: w.ask("DELETE", f"/users/{w.made['user']}/second-factor"),
+    "DELETE /users/{id}/second-factor": lambda w: w.ask("DELETE", f"/users/{w.enrolled()}/second-factor"),
     "POST /plans": lambda w: w.keep("plan", w.ask("POST", "/plans", json={"name": "P"})),
     "PATCH /plans/{id}": lambda w: w.ask("PATCH", f"/plans/{w.made['plan']}", json={"encode_priority": 2}),
     "PUT /users/{id}/plan": lambda w: w.ask("PUT", f"/users/{w.made['user']}/plan", json={"plan_id": w.made["plan"]}),

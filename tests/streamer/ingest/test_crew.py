@@ -1,5 +1,6 @@
 """A transcode shares its steps: what its row tells at the end follows from theirs. The steps here are scripted; real ones are in test_transcode."""
 
+import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from types import SimpleNamespace
@@ -122,7 +123,7 @@ def test_a_cancel_reaches_the_step_in_hand(site: Site, script: Script) -> None:
     def trouble(task: Task, number: int) -> None:
         site.as_("editor").post(f"/jobs/{parent(site.services, task)}/cancel")
         while not task.stopped():
-            pass
+            time.sleep(0.01)  # what asks whether it was cancelled is a thread of this process
         raise transcode.TaskStopped
 
     script.trouble = trouble

@@ -344,5 +344,5 @@ def test_a_job_on_a_film_that_was_deleted_meanwhile_ends_without_work(site: Site
     with running("worker", site.services.config) as worker:
         wait_for(lambda: site.as_("editor").get(f"/jobs/{job_id}").json()["state"] == "failed", 30)
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(10) == 0
+        assert worker.wait(30) == 0
     assert site.as_("editor").get(f"/jobs/{job_id}").json()["error"]["code"] == "asset_deleted"
