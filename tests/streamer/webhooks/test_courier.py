@@ -297,7 +297,7 @@ def test_an_endpoint_that_hangs_costs_only_itself(services: Services, receiver: 
         courier, began = Courier(services), time.monotonic()
         with ThreadPoolExecutor(4) as pool:
             assert courier.send_due(pool) == 2
-            wait_for(lambda: len(receiver.received) == 2)
+            wait_for(lambda: len(receiver.received) == 2 and len(slow.received) == 1)
             quick_s = time.monotonic() - began
             assert courier.send_due(pool) == 0, "the slow one is held"
             assert send(services) == 0, "also for another courier"
