@@ -1,7 +1,7 @@
-"""Collections over JSON: the collections somebody sees, the films in each, and the grants. The rooms' functions say who may do what."""
+"""Collections over JSON: the collections somebody sees, and the films in each. The rooms' functions say who may do what."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
@@ -13,15 +13,12 @@ from streamer import db, http
 from streamer.accounts import doors, logins
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
-from streamer.catalog import assets, collection_films, collections, documents, grants
-from streamer.catalog.collection_tables import Access, Collection, CollectionFilm, Grant
+from streamer.catalog import assets, collection_films, collections, documents, grants_api
+from streamer.catalog.collection_tables import Access, Collection, CollectionFilm
 from streamer.catalog.documents import AssetDocument
 from streamer.catalog.tables import Asset
-from streamer.errors import Invalid
-from streamer.operations import Id, Listed, Operation, Page, PageQuery, Time
+from streamer.operations import Id, Operation, Page, PageQuery, Time
 from streamer.services import Services
-
-Word = Literal["view", "contribute", "edit", "manage"]
 
 
 class _Body(BaseModel):
@@ -51,14 +48,6 @@ class FilmMove(_Body):
     place: int = Field(ge=1)
 
 
-class NewGrant(_Body):
-    """To a person or to everybody with a role, in place of what they were granted before."""
-
-    user_id: str | None = Field(default=None, max_length=32)
-    role: str | None = Field(default=None, max_length=64)
-    access: Word
-
-
 class CollectionDocument(TypedDict):
     """A collection, and what whoever asks may do with it."""
 
@@ -66,7 +55,7 @@ class CollectionDocument(TypedDict):
     name: str
     description: str
     owner_id: Id
-    access: Word
+    access: grants_api.Word
     created_at: Time
     updated_at: Time
 
@@ -78,16 +67,6 @@ class CollectionFilmDocument(TypedDict):
     added_by: Id
     added_at: Time
     asset: AssetDocument
-
-
-class GrantDocument(TypedDict):
-    """What a person, or everybody with a role, may do; one of the two is null."""
-
-    id: Id
-    user_id: Id | None
-    role: str | None
-    access: Word
-    created_at: Time
 
 
 class FilmQuery(TypedDict, total=False):
@@ -119,7 +98,7 @@ def read_collection(request: Request) -> Response:
 
 
 def change_collection(request: Request) -> Response:
-    who = _admitted(request, Access.MANAGE)
+    who = grants_api.admitted(request, Access.MANAGE)
     wanted = http.read(request, CollectionChange)
 
     def change(s: Session) -> Collection:
@@ -153,7 +132,7 @@ def list_films(request: Request) -> Response:
 
 def add_film(request: Request) -> Response:
     """One's own, or anybody's for those who may change anyone's."""
-    who, services = _admitted(request, Access.CONTRIBUTE), http.services(request)
+    who, services = grants_api.admitted(request, Access.CONTRIBUTE), http.services(request)
     wanted = http.read(request, NewFilm)
 
     def add(s: Session) -> CollectionFilm:
@@ -170,7 +149,7 @@ def add_film(request: Request) -> Response:
 
 
 def move_film(request: Request) -> Response:
-    who, services = _admitted(request, Access.EDIT), http.services(request)
+    who, services = grants_api.admitted(request, Access.EDIT), http.services(request)
     wanted = http.read(request, FilmMove)
 
     def move(s: Session) -> CollectionFilm:
@@ -192,46 +171,6 @@ def remove_film(request: Request) -> Response:
     return Response(status_code=204)
 
 
-def list_grants(request: Request) -> Response:
-    """All of them, to those who manage the collection: there are never so many that they would need pages."""
-    who = logins.require(request)
-    with db.reading(http.services(request)) as s:
-        row = collections.find(s, request.path_params["id"], who, Access.MANAGE)
-        return JSONResponse({"data": [_grant(one) for one in grants.listed(s, row)]})
-
-
-def create_grant(request: Request) -> Response:
-    who = _admitted(request, Access.MANAGE)
-    wanted = http.read(request, NewGrant)
-    if (wanted.user_id is None) == (wanted.role is None):
-        raise Invalid("Name a user_id or a role, one of them.", errors=[{"pointer": "/user_id", "detail": "or /role"}])
-
-    def give(s: Session) -> Grant:
-        row = collections.changeable(s, request.path_params["id"], who)
-        return grants.give(s, row, Access[wanted.access.upper()], user_id=wanted.user_id, role=wanted.role)
-
-    return JSONResponse(_grant(db.retrying(http.services(request), give)), 201)
-
-
-def delete_grant(request: Request) -> Response:
-    who = logins.require(request)
-
-    def take_back(s: Session) -> None:
-        row = collections.changeable(s, request.path_params["id"], who)
-        grants.take_back(s, row, request.path_params["grant_id"])
-
-    db.retrying(http.services(request), take_back)
-    return Response(status_code=204)
-
-
-def _admitted(request: Request, needed: Access) -> Principal:
-    """Whoever may do so much here, before what they sent is looked at."""
-    who = logins.require(request)
-    with db.reading(http.services(request)) as s:
-        collections.find(s, request.path_params["id"], who, needed)
-    return who
-
-
 def _documents(s: Session, rows: Sequence[Collection], who: Principal) -> list[CollectionDocument]:
     allowed = collections.accesses(s, rows, who)
     return [_document(row, allowed[row.id]) for row in rows]
@@ -243,7 +182,7 @@ def _document(row: Collection, access: Access) -> CollectionDocument:
         "name": row.name,
         "description": row.description,
         "owner_id": row.owner_id,
-        "access": _word(access),
+        "access": grants_api.word(access),
         "created_at": row.created_at.isoformat(),
         "updated_at": row.updated_at.isoformat(),
     }
@@ -264,31 +203,10 @@ def _films(services: Services, s: Session, rows: Sequence[CollectionFilm]) -> li
     ]
 
 
-def _grant(row: Grant) -> GrantDocument:
-    role = grants.role_of(row)
-    return {
-        "id": row.id,
-        "user_id": None if role else row.grantee,
-        "role": role,
-        "access": _word(Access(row.level)),
-        "created_at": row.created_at.isoformat(),
-    }
-
-
-def _word(access: Access) -> Word:
-    words: dict[Access, Word] = {
-        Access.VIEW: "view",
-        Access.CONTRIBUTE: "contribute",
-        Access.EDIT: "edit",
-        Access.MANAGE: "manage",
-    }
-    return words[access]
-
-
 _SEE = doors.readable(Permission.ASSETS_LIST)
-_CHANGE = doors.changeable(Permission.ASSETS_WRITE, seen=Permission.ASSETS_LIST)
 
 routes = [
+    *grants_api.routes,
     doors.route(
         "/collections",
         list_collections,
@@ -310,10 +228,12 @@ routes = [
     doors.route(
         "/collections/{id}",
         change_collection,
-        Operation("PATCH", "Change a collection", _CHANGE, CollectionDocument, body=CollectionChange),
+        Operation("PATCH", "Change a collection", grants_api.CHANGE, CollectionDocument, body=CollectionChange),
     ),
     doors.route(
-        "/collections/{id}", delete_collection, Operation("DELETE", "Delete a collection", _CHANGE, status=204)
+        "/collections/{id}",
+        delete_collection,
+        Operation("DELETE", "Delete a collection", grants_api.CHANGE, status=204),
     ),
     doors.route(
         "/collections/{id}/films",
@@ -324,34 +244,23 @@ routes = [
         "/collections/{id}/films",
         add_film,
         Operation(
-            "POST", "Put a film into a collection", _CHANGE, CollectionFilmDocument, 201, body=NewFilm, refuses=(409,)
+            "POST",
+            "Put a film into a collection",
+            grants_api.CHANGE,
+            CollectionFilmDocument,
+            201,
+            body=NewFilm,
+            refuses=(409,),
         ),
     ),
     doors.route(
         "/collections/{id}/films/{asset_id}",
         move_film,
-        Operation("PATCH", "Move a film to another place", _CHANGE, CollectionFilmDocument, body=FilmMove),
+        Operation("PATCH", "Move a film to another place", grants_api.CHANGE, CollectionFilmDocument, body=FilmMove),
     ),
     doors.route(
         "/collections/{id}/films/{asset_id}",
         remove_film,
-        Operation("DELETE", "Take a film out of a collection", _CHANGE, status=204),
-    ),
-    doors.route(
-        "/collections/{id}/grants",
-        list_grants,
-        Operation("GET", "List who may do what in a collection", _CHANGE, Listed[GrantDocument]),
-    ),
-    doors.route(
-        "/collections/{id}/grants",
-        create_grant,
-        Operation(
-            "POST", "Grant something in a collection", _CHANGE, GrantDocument, 201, body=NewGrant, refuses=(409,)
-        ),
-    ),
-    doors.route(
-        "/collections/{id}/grants/{grant_id}",
-        delete_grant,
-        Operation("DELETE", "Take a grant back", _CHANGE, status=204),
+        Operation("DELETE", "Take a film out of a collection", grants_api.CHANGE, status=204),
     ),
 ]
