@@ -1,5 +1,6 @@
 """Accounts: listed, added, given another role, shut out and let in again, erased."""
 
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -58,7 +59,7 @@ def set_role(request: Request, who: Principal, form: FormData) -> Response:
     logins.require(request, Permission.USERS_WRITE)
     user_id, role = request.path_params["id"], text(form, "role")
     try:
-        db.retrying(http.services(request), lambda s: users.set_role(s, user_id, role, who.permissions))
+        db.retrying(http.services(request), lambda s: users.set_role(s, user_id, role, who.permissions, who.user_id))
     except (Invalid, Conflict, Forbidden) as refusal:
         return _person(request, who, refusal=refusal, role=role)
     return see(f"{HERE}/{user_id}?done=role")
@@ -68,13 +69,10 @@ def take_second_factor(request: Request, who: Principal, form: FormData) -> Resp
     """For somebody who has lost the app and the recovery codes."""
     logins.require(request, Permission.USERS_WRITE)
     user_id = request.path_params["id"]
-
-    def write(s: Session) -> None:
-        second_factor.turn_off(s, users.changeable(s, user_id, who.permissions).id)
-
+    work = partial(second_factor.take_away, user_id=user_id, held=who.permissions, by=who.user_id)
     try:
-        db.retrying(http.services(request), write)
-    except Forbidden as refusal:
+        db.retrying(http.services(request), work)
+    except (Conflict, Forbidden) as refusal:
         return _person(request, who, refusal=refusal)
     return see(f"{HERE}/{user_id}?done=second-factor")
 
@@ -85,7 +83,7 @@ def set_disabled(request: Request, who: Principal, form: FormData) -> Response:
     services = http.services(request)
     user_id, disabled = request.path_params["id"], text(form, "disabled") == "yes"
     try:
-        db.retrying(services, lambda s: users.set_disabled(s, user_id, disabled, who.permissions))
+        db.retrying(services, lambda s: users.set_disabled(s, user_id, disabled, who.permissions, who.user_id))
     except (Conflict, Forbidden) as refusal:
         return _page(request, who, refusal=refusal)
     if disabled:

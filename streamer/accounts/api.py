@@ -131,15 +131,15 @@ def create_user(request: Request) -> Response:
 
 
 def change_user(request: Request) -> Response:
-    held = logins.require(request).permissions
+    who = logins.require(request)
     body = http.read(request, UserChange)
     services, user_id = request.app.state.services, request.path_params["id"]
 
     def change(s: Session) -> User:
         if body.role is not None:
-            users.set_role(s, user_id, body.role, held)
+            users.set_role(s, user_id, body.role, who.permissions, who.user_id)
         if body.disabled is not None:
-            users.set_disabled(s, user_id, body.disabled, held)
+            users.set_disabled(s, user_id, body.disabled, who.permissions, who.user_id)
         return users.get(s, user_id)
 
     user = db.retrying(services, change)

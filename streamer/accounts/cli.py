@@ -69,14 +69,20 @@ def set_password(
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
-    """Make a new password and print it; all sessions of the account end. For whoever gets no letters."""
+    """Make a new password and print it; all sessions of the account end, and its owner is told. For whoever gets no letter with a link."""
     from streamer import db
-    from streamer.accounts import login_sessions, passwords, users
+    from streamer.accounts import login_sessions, notices, passwords, users
 
     made = secrets.token_urlsafe(12)
     with opened(config, data) as services:
         hashed = passwords.hash_password(services.config.accounts, made)
-        changed = db.retrying(services, lambda s: users.set_password(s, users.find(s, who), hashed))
+
+        def write(s: Session) -> User:
+            found = users.set_password(s, users.find(s, who), hashed)
+            notices.tell(s, found.id, notices.Notice.PASSWORD)
+            return found
+
+        changed = db.retrying(services, write)
         login_sessions.end_all(services, changed.id)
     typer.echo(f"{changed.email}  password: {made}")
 
@@ -92,7 +98,7 @@ def forget_second_factor(
     from streamer.accounts import second_factor, users
 
     with opened(config, data) as services:
-        db.retrying(services, lambda s: second_factor.turn_off(s, users.find(s, who).id))
+        db.retrying(services, lambda s: second_factor.take_away(s, users.find(s, who).id))
     typer.echo(f"{who} signs in with the password alone now.")
 
 

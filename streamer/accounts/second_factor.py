@@ -1,7 +1,7 @@
 """The second factor of a sign-in: codes from an app, and recovery codes for when the app is lost.
 
 The shared secret has to be read again, so it is sealed (see `streamer.sealing`); recovery codes are 80 random bits each, kept as SHA-256. A code is used
-once. All functions work inside the caller's transaction.
+once. The owner is told of each change by letter. All functions work inside the caller's transaction.
 """
 
 import base64
@@ -14,7 +14,9 @@ from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids, sealing
-from streamer.accounts import audit, totp
+from streamer.accounts import audit, notices, totp, users
+from streamer.accounts.notices import Notice
+from streamer.accounts.rolebook import Held
 from streamer.accounts.tables import RecoveryCode, SecondFactor, User
 from streamer.config import Accounts
 from streamer.errors import Conflict, Forbidden, NotFound
@@ -69,7 +71,8 @@ def confirm(s: Session, keys: Secrets, user_id: str, given: str) -> list[str]:
     _use_code(s, keys, factor, _plain(given))
     factor.confirmed_at = db.now()
     audit.record(s, "second_factor.on", user_id)
-    return renew_codes(s, user_id)
+    notices.tell(s, user_id, Notice.FACTOR_ON)
+    return _new_codes(s, user_id)
 
 
 def secret_of(s: Session, keys: Secrets, user_id: str) -> str:
@@ -91,11 +94,8 @@ def check(s: Session, keys: Secrets, user_id: str, given: str) -> None:
 
 def renew_codes(s: Session, user_id: str) -> list[str]:
     """New recovery codes; the older ones are worth nothing any more."""
-    s.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
-    made = [base64.b32encode(secrets.token_bytes(_CODE_BYTES)).decode().lower() for _ in range(_CODES)]
-    audit.record(s, "second_factor.renew", user_id)
-    s.add_all(RecoveryCode(id=ids.new("rec"), user_id=user_id, code_sha256=_digest(user_id, one)) for one in made)
-    return ["-".join(one[at : at + 4] for at in range(0, len(one), 4)) for one in made]
+    notices.tell(s, user_id, Notice.CODES_RENEWED)
+    return _new_codes(s, user_id)
 
 
 def codes_left(s: Session, user_id: str) -> int:
@@ -105,12 +105,33 @@ def codes_left(s: Session, user_id: str) -> int:
 
 
 def turn_off(s: Session, user_id: str) -> None:
-    """Signing in takes the password alone again. Off already is fine."""
+    """Signing in takes the password alone again, for whoever has just shown a code. Off already is fine."""
+    _drop(s, user_id, Notice.FACTOR_OFF)
+
+
+def take_away(s: Session, user_id: str, held: Held = None, by: str | None = None) -> None:
+    """The same of somebody who has lost app and codes, for who may change the account. One's own goes by a code alone: Conflict."""
+    user = users.changeable(s, user_id, held)
+    if user.id == by:
+        raise Conflict("This is your own second factor. Turn it off in your account, with a code.", code="own_account")
+    _drop(s, user.id, Notice.FACTOR_TAKEN)
+
+
+def _new_codes(s: Session, user_id: str) -> list[str]:
+    s.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+    made = [base64.b32encode(secrets.token_bytes(_CODE_BYTES)).decode().lower() for _ in range(_CODES)]
+    audit.record(s, "second_factor.renew", user_id)
+    s.add_all(RecoveryCode(id=ids.new("rec"), user_id=user_id, code_sha256=_digest(user_id, one)) for one in made)
+    return ["-".join(one[at : at + 4] for at in range(0, len(one), 4)) for one in made]
+
+
+def _drop(s: Session, user_id: str, notice: Notice) -> None:
     s.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
     gone = s.execute(delete(SecondFactor).where(SecondFactor.user_id == user_id))
     assert isinstance(gone, CursorResult)
     if gone.rowcount:
         audit.record(s, "second_factor.off", user_id)
+        notices.tell(s, user_id, notice)
 
 
 def _locked(s: Session, user_id: str) -> SecondFactor:
@@ -145,6 +166,7 @@ def _use_recovery(s: Session, user_id: str, given: str) -> None:
     assert isinstance(result, CursorResult)
     if result.rowcount != 1:
         raise WrongCode
+    notices.tell(s, user_id, Notice.CODE_USED, left=str(codes_left(s, user_id)))
 
 
 def _plain(given: str) -> str:

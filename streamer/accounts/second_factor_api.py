@@ -1,6 +1,7 @@
 """The second factor over JSON: one's own, set up in person, and somebody else's, taken away when they have lost it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -111,13 +112,9 @@ def turn_off(request: Request) -> Response:
 
 def take_away(request: Request) -> Response:
     """Of somebody who has lost the app and the codes, and was recognised by whoever does this."""
-    held = logins.require(request).permissions
-    user_id = request.path_params["id"]
-
-    def write(s: Session) -> None:
-        second_factor.turn_off(s, users.changeable(s, user_id, held).id)
-
-    db.retrying(http.services(request), write)
+    who, user_id = logins.require(request), request.path_params["id"]
+    work = partial(second_factor.take_away, user_id=user_id, held=who.permissions, by=who.user_id)
+    db.retrying(http.services(request), work)
     return Response(status_code=204)
 
 
@@ -165,6 +162,12 @@ routes = [
     doors.route(
         "/users/{id}/second-factor",
         take_away,
-        Operation("DELETE", "Take somebody's second factor away", doors.allowed(Permission.USERS_WRITE), status=204),
+        Operation(
+            "DELETE",
+            "Take somebody's second factor away",
+            doors.allowed(Permission.USERS_WRITE),
+            status=204,
+            refuses=(409,),
+        ),
     ),
 ]

@@ -95,11 +95,12 @@ def changeable(s: Session, user_id: str, held: Held) -> User:
     return user
 
 
-def set_disabled(s: Session, user_id: str, disabled: bool, held: Held = None) -> User:
-    """Shut an account out or let it in again; the last active administrator can't be shut out."""
+def set_disabled(s: Session, user_id: str, disabled: bool, held: Held = None, by: str | None = None) -> User:
+    """Shut an account out or let it in again. Conflict for the last active administrator, and for one's own (`by` is who does it)."""
     user = changeable(s, user_id, held)
     if disabled:
         refuse_last_admin(s, user)
+        _refuse_own(user, by, "shut you out")
     before = user.disabled_at is not None
     user.disabled_at = (user.disabled_at or db.now()) if disabled else None
     audit.record(
@@ -112,12 +113,14 @@ def set_disabled(s: Session, user_id: str, disabled: bool, held: Held = None) ->
     return user
 
 
-def set_role(s: Session, user_id: str, role: str, held: Held = None) -> User:
-    """Another role, from the next request on; the last active administrator stays one."""
+def set_role(s: Session, user_id: str, role: str, held: Held = None, by: str | None = None) -> User:
+    """Another role, from the next request on. Conflict for the last active administrator, and for one's own role (`by` is who does it)."""
     user = changeable(s, user_id, held)
     rolebook.check_gift(s, role, held)
     if role != Role.ADMIN:
         refuse_last_admin(s, user)
+    if role != user.role:
+        _refuse_own(user, by, "give you another role")
     before, user.role = user.role, role
     audit.record(s, "user.role", user.id, before={"role": before}, after={"role": role})
     return user
@@ -156,13 +159,21 @@ def clean_name(name: str) -> str:
 
 
 def refuse_last_admin(s: Session, user: User) -> None:
-    """Conflict when without this account nobody could administer anything."""
-    if user.role != Role.ADMIN or user.disabled_at is not None:
-        return
+    """Conflict when without this account nobody could administer anything. `user` is read anew."""
     # Locked: two administrators who shut each other out at once must not both succeed.
     active = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None)).with_for_update()
-    if len(s.scalars(active).all()) == 1:
-        raise Conflict("This is the last active administrator.", code="last_admin")
+    admins = s.scalars(active).all()
+    s.refresh(user)  # they may have become one since they were looked up
+    if user.id in admins and len(admins) == 1:
+        raise Conflict(
+            "This is the last active administrator. Make somebody else an administrator first.", code="last_admin"
+        )
+
+
+def _refuse_own(user: User, by: str | None, what: str) -> None:
+    """Nobody locks themselves out by a slip, or has a script of theirs do it."""
+    if user.id == by:
+        raise Conflict(f"This is your own account. Another administrator can {what}.", code="own_account")
 
 
 def _invalid(field: str, detail: str) -> Invalid:

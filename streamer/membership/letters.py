@@ -2,6 +2,31 @@
 
 from dataclasses import dataclass
 
+from streamer.accounts.notices import Notice
+
+_OFF = "The password alone opens it again."
+_SECOND_FACTOR: dict[Notice, tuple[str, str]] = {
+    Notice.FACTOR_ON: (
+        "A second factor was turned on",
+        "a second factor was turned on for your account at Streamer. Signing in asks for a code of your app from now on.",
+    ),
+    Notice.FACTOR_OFF: (
+        "Your second factor was turned off",
+        f"the second factor of your account at Streamer was turned off. {_OFF}",
+    ),
+    Notice.FACTOR_TAKEN: (
+        "Your second factor was taken away",
+        f"an administrator took the second factor from your account at Streamer. {_OFF}",
+    ),
+    Notice.CODES_RENEWED: (
+        "You have new recovery codes",
+        "new recovery codes were made for your account at Streamer. The older ones open nothing any more.",
+    ),
+    Notice.CODE_USED: (
+        "A recovery code was used",
+        "a recovery code of your account at Streamer was used. {left} left.",
+    ),
+}
 _END = "\n\nThis letter was sent by a machine; nobody reads answers to it.\n"
 
 
@@ -90,6 +115,17 @@ def password_changed(name: str, forgotten: str) -> Letter:
         "Your password was changed",
         f"Hello {name},\n\nthe password of your account at Streamer was changed. All devices that were signed in before are signed out.\n\n"
         f"If it was not you, set a new one now: {forgotten}",
+    )
+
+
+def second_factor(name: str, change: Notice, left: str, account: str, forgotten: str) -> Letter:
+    """To an account's address, afterwards. `left` is how many recovery codes there still are, where that is told."""
+    subject, sentence = _SECOND_FACTOR[change]
+    told = sentence.replace("{left}", {"0": "None is", "1": "One is"}.get(left, f"{left} are"))
+    return _letter(
+        subject,
+        f"Hello {name},\n\n{told}\n\nYour account: {account}\n\n"
+        f"If it was not you, set a new password now, and tell an administrator: {forgotten}",
     )
 
 

@@ -4,11 +4,14 @@ Whoever asks for one waits for one row to be written, whether an account is know
 time of an answer tells. Links are made by the worker too: nothing that opens anything is ever in a job.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
 from streamer import ids
+from streamer.accounts import users
+from streamer.accounts.notices import Notice
 from streamer.config import Config
 from streamer.jobs import jobs, urgency
 from streamer.jobs.tables import Job, State
@@ -27,6 +30,7 @@ class Kind(StrEnum):
     ADDRESS_CHANGED = "address_changed"
     RESET = "reset"
     PASSWORD_CHANGED = "password_changed"
+    SECOND_FACTOR = "second_factor"
     LINKED = "linked"
     ERASED = "erased"
 
@@ -36,6 +40,15 @@ def post(s: Session, kind: Kind, to: str, *, subject_id: str = "", **facts: str)
     payload = {"letter": kind, "to": to, "facts": facts}
     about = subject_id or ids.new("ltr")
     return jobs.enqueue(s, KIND, about, max_attempts=_TRIES, payload=payload, priority=urgency.URGENT)
+
+
+def tell_owner(s: Session, user_id: str, notice: Notice, facts: Mapping[str, str]) -> None:
+    """What the owner of an account has to know of it (see `accounts.notices`)."""
+    user = users.get(s, user_id)
+    if notice == Notice.PASSWORD:
+        post(s, Kind.PASSWORD_CHANGED, user.email, subject_id=user.id, name=user.name)
+    else:
+        post(s, Kind.SECOND_FACTOR, user.email, subject_id=user.id, name=user.name, change=notice, **facts)
 
 
 def follow(s: Session, job: Job) -> None:

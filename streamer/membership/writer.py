@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from streamer import mail
 from streamer.accounts import users
+from streamer.accounts.notices import Notice
 from streamer.accounts.tables import User
 from streamer.config import Config
 from streamer.jobs.errors import TaskFailed
@@ -117,6 +118,12 @@ def _password_changed(s: Session, config: Config, order: Order) -> Letter | None
     return letters.password_changed(order.facts["name"], link(config, "forgotten"))
 
 
+def _second_factor(s: Session, config: Config, order: Order) -> Letter | None:
+    facts = order.facts
+    change, left = Notice(facts["change"]), facts.get("left", "")
+    return letters.second_factor(facts["name"], change, left, link(config, "account"), link(config, "forgotten"))
+
+
 def _linked(s: Session, config: Config, order: Order) -> Letter | None:
     return letters.linked(order.facts["name"], order.facts["provider"], link(config, "account"))
 
@@ -133,6 +140,7 @@ WRITERS: dict[Kind, Writer] = {
     Kind.ADDRESS_CHANGED: _address_changed,
     Kind.RESET: _reset,
     Kind.PASSWORD_CHANGED: _password_changed,
+    Kind.SECOND_FACTOR: _second_factor,
     Kind.LINKED: _linked,
     Kind.ERASED: _erased,
 }

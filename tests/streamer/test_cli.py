@@ -14,6 +14,7 @@ from streamer import db
 from streamer.accounts import apikeys, passwords
 from streamer.accounts.tables import User
 from streamer.config import Config
+from streamer.jobs.tables import Job
 from streamer.services import Services, close_services, open_services
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,8 @@ def test_roles_passwords_second_factors_and_invitations_of_people(tmp_path: Path
     lines = streamer("audit", "export", data=tmp_path).stdout.splitlines()
     with db.reading(services) as s:
         eve = s.scalars(select(User).where(User.email == "eve@example.org")).one()
+        letters = s.scalars(select(Job.payload).where(Job.subject_id == eve.id)).all()
+    assert [letter["letter"] for letter in letters] == ["password_changed"], "which she is told by"
     assert eve.role == "moderator" and told.startswith("eve@example.org is moderator now.")
     assert passwords.verify(services.config.accounts, eve.password_hash, told.split("password: ")[1].strip())
     assert forgotten.returncode == 0 and "new@example.org  member  until" in invited.stdout

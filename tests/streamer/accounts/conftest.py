@@ -14,10 +14,10 @@ from streamer.app import create_app
 from streamer.config import Config
 from streamer.services import Services
 from tests.streamer.running import running
-from tests.streamer.stack import database_url, make_config, migrated_mariadb, migrated_sqlite
+from tests.streamer.stack import database_url, make_config, migrated_mariadb, migrated_sqlite, services
 from tests.web import NO_TLS
 
-__all__ = ["database_url", "migrated_mariadb", "migrated_sqlite"]
+__all__ = ["database_url", "migrated_mariadb", "migrated_sqlite", "services"]
 
 PASSWORD = "correct horse"
 

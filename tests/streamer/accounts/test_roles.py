@@ -149,6 +149,21 @@ def test_the_last_admin_stays_one(site: Site) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "last_admin")
 
 
+def test_nobody_gives_themselves_another_role_or_shuts_themselves_out(site: Site) -> None:
+    ada, amy, own = site.signed_in(), person(site, "amy", "admin"), f"/api/v1/users/{user_id(site, 'ada')}"
+    key = site.bearer(ada.post("/api/v1/api-keys", json={"name": "k"}).json()["secret"])
+    for client in (ada, key):
+        for change in ({"role": "editor"}, {"disabled": True}):
+            refused = client.patch(own, json=change)
+            assert (refused.status_code, refused.json()["code"]) == (409, "own_account"), refused.text
+            assert "Another administrator" in refused.json()["detail"]
+    assert ada.patch(own, json={"role": "admin", "disabled": False}).status_code == 200, "that changes nothing"
+    form = {"csrf_token": ada.headers["X-CSRF-Token"], "role": "viewer"}
+    page = ada.post(f"/admin/people/{user_id(site, 'ada')}/role", data=form)
+    assert page.status_code == 409 and "This is your own account." in page.text
+    assert amy.patch(own, json={"role": "editor"}).status_code == 200
+
+
 def test_a_role_that_is_no_more_allows_nothing(site: Site) -> None:
     with db.session(site.services) as s:
         users.find(s, "vic@example.org").role = "gone"

@@ -133,7 +133,10 @@ def test_it_is_turned_off_with_a_code_or_by_somebody_who_may(site: Site, monkeyp
     with db.reading(site.services) as s:
         eve_id = users.find(s, "eve@example.org").id
     assert site.signed_in("vic@example.org").delete(f"/api/v1/users/{eve_id}/second-factor").status_code == 403
-    assert site.signed_in().delete(f"/api/v1/users/{eve_id}/second-factor").status_code == 204
+    ada = site.signed_in()
+    assert ada.delete(f"/api/v1/users/{eve_id}/second-factor").status_code == 204
+    own = ada.delete(f"/api/v1/users/{ada.get('/api/v1/me').json()['id']}/second-factor")
+    assert (own.status_code, own.json()["code"]) == (409, "own_account"), "one's own goes by a code alone"
     assert site.browser().post("/api/v1/session", json=EVE).status_code == 201
 
 
