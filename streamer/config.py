@@ -28,6 +28,7 @@ from streamer.sections import Fetch as Fetch
 from streamer.sections import Ingest as Ingest
 from streamer.sections import Limits as Limits
 from streamer.sections import Mail as Mail
+from streamer.sections import Retention as Retention
 from streamer.sections import Section as Section
 
 ENV_PREFIX = "STREAMER_"
@@ -232,6 +233,7 @@ class Config(BaseSettings):
     accounts: Accounts = Accounts()
     cache: Cache = Cache()
     limits: Limits = Limits()
+    retention: Retention = Retention()
     mail: Mail = Mail()
     events: Events = Events()
     webhooks: Webhooks = Webhooks()

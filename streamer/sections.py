@@ -168,6 +168,21 @@ class Limits(Section):
     """Pages, and what they ask for to stay fresh, by account or address."""
 
 
+class Retention(Section):
+    sessions_days: int = Field(default=90, ge=1)
+    """Days that a login session is kept after its end, with the address and the browser it was from."""
+    invitations_days: int = Field(default=90, ge=1)
+    """Days that an invitation nobody accepted is kept after its end; then its e-mail address goes from the audit log, too."""
+    jobs_days: int = Field(default=90, ge=1)
+    """Days that a job is kept when it is over; encodes that failed stay as long as their film, so that they can be retried."""
+    uploads_days: int = Field(default=90, ge=1)
+    """Days that is kept what is known of an upload which never became a film."""
+    playback_days: int = Field(default=365, ge=2)
+    """Days that is kept who played what."""
+    audit_address_days: int = Field(default=365, ge=0)
+    """Days that the audit log keeps the network addresses of its entries; 0 keeps them."""
+
+
 class Mail(Section):
     url: str = Field(default="", repr=False)
     """smtp://user:password@host:587 (STARTTLS) or smtps://user:password@host:465; empty: letters are files in mail/ of data.dir."""

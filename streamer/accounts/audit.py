@@ -27,6 +27,8 @@ from streamer.operations import Id, Time
 
 ERASED = "user.erase"
 """The action that says whose personal values are gone; `also` has the other ids they had."""
+FORGOTTEN = "audit.forget"
+"""The action that says up to which entry addresses are gone, because they are old (`audit_age`)."""
 UNKNOWN = "unknown"
 """The subject of what was tried with an account that there is not."""
 

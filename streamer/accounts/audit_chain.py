@@ -59,22 +59,30 @@ def verify(source: db.HasEngine) -> tuple[int, str]:
 
 
 class _Erasures:
-    """Values may be gone only of people whose erasure is in the log itself."""
+    """Values may be gone only of people whose erasure is in the log itself, addresses also where the log says that they were old."""
 
     def __init__(self) -> None:
         self._erased: set[str | None] = set()
         self._gone: dict[str | None, int] = {}
+        self._forgotten = 0
+        self._addresses: dict[str | None, int] = {}
 
     def look(self, entry: AuditEntry) -> None:
         for place, kept in (entry.personal or {}).items():
-            if kept is None:
-                whose = entry.person_id if place != personal.ADDRESS else entry.user_id or entry.person_id
-                self._gone.setdefault(whose, entry.sequence)
+            if kept is None and place == personal.ADDRESS:
+                self._addresses[entry.user_id or entry.person_id] = entry.sequence
+            elif kept is None:
+                self._gone.setdefault(entry.person_id, entry.sequence)
         if entry.action == audit.ERASED:
             self._erased |= {entry.subject_id, *(entry.after or {}).get("also", [])}
+        elif entry.action == audit.FORGOTTEN:
+            self._forgotten = (entry.after or {})["until"]
 
     def check(self) -> None:
-        if wrong := [sequence for whose, sequence in self._gone.items() if whose not in self._erased]:
+        young = {whose: last for whose, last in self._addresses.items() if last > self._forgotten}
+        if wrong := [
+            sequence for gone in (self._gone, young) for whose, sequence in gone.items() if whose not in self._erased
+        ]:
             raise Broken(f"Entry {min(wrong)} lost personal values of somebody who was never erased.")
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streamer import db, http, ids, sealing
+from streamer import db, http, ids, retention, sealing
 from streamer.accounts.tables import IdempotencyKey
 from streamer.errors import Conflict, Invalid, Problem
 from streamer.services import Services
@@ -38,7 +38,6 @@ HELD = timedelta(seconds=60)
 
 _KEY = re.compile("[!-~]{1,255}")
 _PURPOSE = "idempotency"
-_PURGED = 500
 _LONGEST = 60_000  # what the column holds
 
 log = structlog.get_logger(__name__)
@@ -99,11 +98,7 @@ def once(request: Request, user_id: str, body: bytes, act: Callable[[], Response
 
 def purge(services: Services) -> int:
     """A chore: remove what is older than a day; how many that were."""
-    with db.reading(services) as s:
-        old = s.scalars(select(IdempotencyKey.id).where(IdempotencyKey.expires_at < db.now()).limit(_PURGED)).all()
-    if old:
-        db.retrying(services, lambda s: s.execute(delete(IdempotencyKey).where(IdempotencyKey.id.in_(old))))
-    return len(old)
+    return retention.purge(services, IdempotencyKey.id, IdempotencyKey.expires_at, db.now())
 
 
 def _claim(s: Session, user_id: str, key: str, print_of_it: str) -> Claim | IdempotencyKey:

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
-from streamer import db, ids
+from streamer import db, ids, retention
 from streamer.accounts import audit
 from streamer.accounts.tables import LoginSession
 from streamer.config import Accounts
@@ -118,6 +118,12 @@ def forget(services: Services, digests: list[str]) -> None:
             services.kv_sync.delete(*map(_entry, digests))
     except RedisError as error:
         raise Unavailable("Signing out is not complete yet; try again in a moment.") from error
+
+
+def purge(services: Services) -> int:
+    """A chore: remove sessions that were over long ago, with the address and the browser they were from; how many that were."""
+    until = retention.before(services.config.retention.sessions_days)
+    return retention.purge(services, LoginSession.id, LoginSession.expires_at, until)
 
 
 def _revoke(s: Session, *which: ColumnElement[bool]) -> list[str]:

@@ -91,7 +91,10 @@ class LoginSession(Base):
     `second_factor`: an identity provider vouches for one that counts."""
 
     __tablename__ = "login_sessions"
-    __table_args__ = (Index("ix_login_sessions_user_id_id", "user_id", "id"),)
+    __table_args__ = (
+        Index("ix_login_sessions_user_id_id", "user_id", "id"),
+        Index("ix_login_sessions_expires_at", "expires_at"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"))

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from streamer import db, ids
+from streamer import db, ids, retention
 from streamer.accounts import audit
 from streamer.accounts.logins import Principal
 from streamer.catalog import versions, viewers
@@ -138,6 +138,12 @@ def kill_all(s: Session, asset_id: str) -> None:
     now = db.now()
     alive = PlaybackSession.asset_id == asset_id, PlaybackSession.killed_at.is_(None), PlaybackSession.expires_at > now
     s.execute(update(PlaybackSession).where(*alive).values(killed_at=now).execution_options(synchronize_session=False))
+
+
+def purge(services: Services) -> int:
+    """A chore: forget who played what long ago; how many sessions that were."""
+    until = retention.before(services.config.retention.playback_days)
+    return retention.purge(services, PlaybackSession.id, PlaybackSession.expires_at, until)
 
 
 def find(s: Session, sid: str) -> PlaybackSession:

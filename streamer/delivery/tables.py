@@ -23,6 +23,7 @@ class PlaybackSession(Base):
         Index(None, "asset_id", "id"),
         Index(None, "user_id", "created_at"),
         Index(None, "killed_at"),
+        Index(None, "expires_at"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)

@@ -1,8 +1,11 @@
 """What uploads that nobody finishes leave behind: rows and stored bytes, for the scheduler; files, for each machine that has some."""
 
-from sqlalchemy import ColumnElement, exists, select
+from collections.abc import Sequence
 
-from streamer import db, ids
+from sqlalchemy import ColumnElement, delete, exists, select
+from sqlalchemy.orm import Session
+
+from streamer import db, ids, retention
 from streamer.db import database_now
 from streamer.ingest import uploads
 from streamer.ingest.tables import Import, TusUpload, Upload, UploadState
@@ -25,6 +28,26 @@ def sweep(services: Services) -> int:
     for upload in abandoned:
         uploads.abandon(services, upload, reason, old)
     return len(abandoned)
+
+
+def purge(services: Services) -> int:
+    """Remove the rows of uploads that failed long ago; how many there were. No store has anything of them."""
+    old = (
+        Upload.state == UploadState.FAILED,
+        Upload.updated_at < retention.before(services.config.retention.uploads_days),
+    )
+    with db.reading(services) as s:
+        found = s.scalars(select(Upload.id).where(*old).order_by(Upload.updated_at).limit(_SWEPT)).all()
+    return db.retrying(services, lambda s: _remove(s, found)) if found else 0
+
+
+def _remove(s: Session, upload_ids: Sequence[str]) -> int:
+    """Those that were not begun again meanwhile, as an import may be."""
+    failed = Upload.id.in_(upload_ids), Upload.state == UploadState.FAILED
+    still = s.scalars(select(Upload.id).where(*failed).with_for_update()).all()
+    for table in (TusUpload, Import, Upload):
+        s.execute(delete(table).where(table.id.in_(still)))
+    return len(still)
 
 
 def tidy(services: Services) -> int:

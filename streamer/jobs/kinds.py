@@ -18,18 +18,21 @@ from streamer.jobs.tables import Job
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Paths are `package.module:function`."""
+    """Paths are `package.module:function`. What is `lasting` and did not succeed is never too old to be retried."""
 
     run: str
     follow: str | None = None
     cancellable: bool = True
     level: str | None = None
+    lasting: bool = False
 
 
 _OF_PLAN = "streamer.billing.holders:encode_priority"
 
 KINDS: dict[str, Kind] = {
-    "transcode": Kind(run="streamer.ingest.transcode:run", follow="streamer.catalog.versions:follow", level=_OF_PLAN),
+    "transcode": Kind(
+        run="streamer.ingest.transcode:run", follow="streamer.catalog.versions:follow", level=_OF_PLAN, lasting=True
+    ),
     "fetch": Kind(run="streamer.ingest.fetch:run", follow="streamer.ingest.imports:follow", level=_OF_PLAN),
     "encode": Kind(run="streamer.ingest.encode:run"),  # a step of a transcode
     "mail": Kind(run="streamer.membership.writer:run", follow="streamer.membership.outgoing:follow"),
@@ -46,6 +49,11 @@ def runner(kind: str) -> Callable[..., Any]:
 def is_cancellable(kind: str) -> bool:
     """Whether people may stop it."""
     return kind not in KINDS or KINDS[kind].cancellable
+
+
+def lasting() -> list[str]:
+    """The kinds whose failed and cancelled jobs are kept."""
+    return [name for name, kind in KINDS.items() if kind.lasting]
 
 
 def level(s: Session, kind: str, owner_id: str | None) -> int | None:

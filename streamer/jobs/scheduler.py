@@ -32,6 +32,12 @@ CHORES = (
     "streamer.events.outbox:purge",
     "streamer.membership.tickets:purge",
     "streamer.accounts.idempotency:purge",
+    "streamer.accounts.login_sessions:purge",
+    "streamer.accounts.audit_age:sweep",
+    "streamer.membership.invitations:purge",
+    "streamer.jobs.tidying:purge",
+    "streamer.ingest.leftovers:purge",
+    "streamer.delivery.sessions:purge",
 )
 """Periodic work of later rooms, by dotted path: `chore(services)`, called at each sweep, cheap when there is nothing to do."""
 

@@ -32,6 +32,7 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_state_run_after", "state", "run_after"),
         Index("ix_jobs_state_lease_until", "state", "lease_until"),
+        Index("ix_jobs_state_finished_at", "state", "finished_at"),
         Index("ix_jobs_subject_id_id", "subject_id", "id"),
         Index("ix_jobs_parent_id_id", "parent_id", "id"),
         Index("ix_jobs_parent_id_state_id", "parent_id", "state", "id"),

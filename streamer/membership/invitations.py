@@ -6,10 +6,10 @@ An invitation ends with its use, its time, its withdrawal, and with the account 
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
-from streamer import db, ids
+from streamer import db, ids, retention
 from streamer.accounts import audit, passwords, rolebook, users
 from streamer.accounts.rolebook import Held
 from streamer.accounts.tables import User
@@ -21,6 +21,8 @@ from streamer.membership.outgoing import Kind
 from streamer.membership.tables import Invitation
 from streamer.membership.tickets import LinkInvalid, Purpose
 from streamer.services import Services
+
+_PURGED = 50  # each is a transaction of its own
 
 
 def invite(services: Services, email: str, role: str, *, by: str | None, held: Held) -> Invitation:
@@ -86,6 +88,22 @@ def accept(services: Services, secret: str, *, name: str, password: str) -> User
         return user
 
     return db.retrying(services, write)
+
+
+def purge(services: Services) -> int:
+    """A chore: remove those that nobody accepted and that ended long ago, and erase whom they were for from the audit log; how many that were."""
+    until = retention.before(services.config.retention.invitations_days)
+    old = Invitation.accepted_at.is_(None), Invitation.expires_at < until
+    with db.reading(services) as s:
+        found = s.scalars(select(Invitation.id).where(*old).order_by(Invitation.expires_at).limit(_PURGED)).all()
+    for invitation_id in found:
+        db.retrying(services, lambda s, one=invitation_id: _forget(s, one))  # type: ignore[misc]
+    return len(found)
+
+
+def _forget(s: Session, invitation_id: str) -> None:
+    s.execute(delete(Invitation).where(Invitation.id == invitation_id))
+    audit.erase(s, invitation_id, (), after={"because": "old"})
 
 
 def _made(s: Session, services: Services, email: str, role: str, by: str | None, held: Held) -> Invitation:

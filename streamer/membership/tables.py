@@ -33,7 +33,10 @@ class Invitation(Base):
     """Somebody may make an account with this address and this role. `user_id` is who they became."""
 
     __tablename__ = "invitations"
-    __table_args__ = (Index("ix_invitations_email", "email"),)
+    __table_args__ = (
+        Index("ix_invitations_email", "email"),
+        Index("ix_invitations_accepted_at_expires_at", "accepted_at", "expires_at"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(exact(254))

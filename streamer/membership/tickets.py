@@ -10,15 +10,13 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
-from streamer import db, ids
+from streamer import db, ids, retention
 from streamer.errors import Gone
 from streamer.membership.tables import Ticket
 from streamer.services import Services
-
-_PURGED = 500
 
 
 class Purpose(StrEnum):
@@ -87,11 +85,7 @@ def void(s: Session, subject_id: str, purposes: Collection[Purpose]) -> None:
 
 def purge(services: Services) -> int:
     """A chore: remove links that are over; how many that were."""
-    with db.reading(services) as s:
-        over = s.scalars(select(Ticket.id).where(Ticket.expires_at < db.now()).limit(_PURGED)).all()
-    if over:
-        db.retrying(services, lambda s: s.execute(delete(Ticket).where(Ticket.id.in_(over))))
-    return len(over)
+    return retention.purge(services, Ticket.id, Ticket.expires_at, db.now())
 
 
 def _digest(secret: str) -> str:
