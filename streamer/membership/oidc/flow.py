@@ -104,7 +104,7 @@ def finish(
         claims = tokens.claims(token, partial(providers.keys, provider), provider, waiting["nonce"])
     except Unbelievable as why:
         raise _refusal(provider, f"its token proves nothing: {why}") from why
-    return _identity(provider, claims), waiting["next"]
+    return _identity(provider, claims, _profile(provider, claims, told)), waiting["next"]
 
 
 def _waiting(services: Services, provider: Provider, cookie: str, state: str) -> dict[str, Any]:
@@ -129,14 +129,25 @@ def _use_once(services: Services, state: str) -> None:
         raise Unavailable("Sign-in is not available at the moment.") from error
 
 
-def _identity(provider: Provider, claims: Mapping[str, Any]) -> Identity:
-    email, verified = claims.get("email"), claims.get("email_verified")
+def _profile(provider: Provider, claims: Mapping[str, Any], redeemed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where the address is told, with whether it is proved: in the token itself, else at the userinfo endpoint, if that speaks of the same person."""
+    if claims.get("email"):
+        return claims
+    told = providers.userinfo(provider, redeemed.get("access_token"))
+    if told and told.get("sub") != claims["sub"]:
+        raise _refusal(provider, "it tells of somebody else than its token")
+    return told
+
+
+def _identity(provider: Provider, claims: Mapping[str, Any], profile: Mapping[str, Any]) -> Identity:
+    """Nothing but address and name is taken from the profile: it is not signed for this sign-in."""
+    email, verified = profile.get("email"), profile.get("email_verified")
     ways = claims.get("amr") if isinstance(claims.get("amr"), list) else []
     return Identity(
         subject=claims["sub"],
         email=email if isinstance(email, str) else "",
         email_verified=verified is True or verified == "true",  # some write it as text
-        name=str(claims.get("name") or email or provider.shown)[:200],
+        name=str(claims.get("name") or profile.get("name") or email or provider.shown)[:200],
         second_factor=bool({claims.get("acr"), *map(str, ways or [])} & set(provider.second_factor)),
         claims=claims,
     )

@@ -51,7 +51,7 @@ class SigningKey:
 
 @dataclass
 class Idp:
-    """`claims` go over those of an honest token; `forge(idp, claims)` makes another token altogether."""
+    """`claims` go over those of an honest token; `forge(idp, claims)` makes another token altogether. With a `profile` there is a userinfo endpoint."""
 
     url: str = ""
     key: SigningKey = field(default_factory=SigningKey)
@@ -61,6 +61,9 @@ class Idp:
     takes_codes_again: bool = False
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     key_reads: int = 0
+    profile: dict[str, Any] | Response | None = None
+    profile_at: str = ""
+    profile_reads: int = 0
     wrong_requests: list[str] = field(default_factory=list)
 
     def app(self) -> Starlette:
@@ -70,17 +73,26 @@ class Idp:
                 Route("/keys", self.keys),
                 Route("/authorize", self.authorize),
                 Route("/token", self.token, methods=["POST"]),
+                Route("/userinfo", self.userinfo),
             ]
         )
 
     async def describe(self, request: Request) -> Response:
         places = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
         described = {name: f"{self.url}/{path}" for name, path in places.items()}
+        if self.profile is not None:
+            described["userinfo_endpoint"] = self.profile_at or f"{self.url}/userinfo"
         return JSONResponse({"issuer": self.described_as or self.url, **described})
 
     async def keys(self, request: Request) -> Response:
         self.key_reads += 1
         return JSONResponse({"keys": [{"kty": "unheard-of"}, self.key.public]})
+
+    async def userinfo(self, request: Request) -> Response:
+        self.profile_reads += 1
+        if request.headers.get("authorization") != "Bearer a":
+            return JSONResponse({"error": "invalid_token"}, 401)
+        return self.profile if isinstance(self.profile, Response) else JSONResponse(self.profile)
 
     async def authorize(self, request: Request) -> Response:
         asked = dict(request.query_params)

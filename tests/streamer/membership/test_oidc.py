@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
+from starlette.responses import RedirectResponse, Response
 
 from streamer import db
 from streamer.accounts import audit_chain, users
@@ -124,6 +125,46 @@ def test_only_a_verified_address_and_the_configuration_open_an_account(site: Sit
     with db.session(site.services) as s:
         users.set_disabled(s, users.find(s, EVE).id, True)
     assert "shut out" in refused(site)
+
+
+def test_an_address_that_the_token_does_not_tell_is_asked_for(site: Site, idp: Idp) -> None:
+    idp.profile = PROFILE
+    assert is_in(sign_in(site)[0]) and idp.profile_reads == 0, "not, when the token tells it"
+    idp.claims = {"email": None, "email_verified": None, "sub": "vic-at-idp", "name": None}
+    idp.profile = PROFILE | {"sub": "vic-at-idp", "email": "Vic@example.org"}
+    assert sign_in(site)[0].get("/api/v1/me").json()["email"] == "vic@example.org"
+
+
+PROFILE: dict[str, Any] = {"sub": "eve-at-idp", "email": EVE, "email_verified": True, "name": "Eve"}
+USELESS: dict[str, tuple[dict[str, Any] | Response, str]] = {
+    "somebody else's": (PROFILE | {"sub": "another"}, "somebody else"),
+    "nobody's": ({"email": EVE, "email_verified": True}, "somebody else"),
+    "not verified": (PROFILE | {"email_verified": False}, "does not say that your e-mail address is yours"),
+    "verified elsewhere": ({"sub": "eve-at-idp", "email": EVE}, "does not say that your e-mail address is yours"),
+    "too long": (PROFILE | {"padding": "x" * (1 << 20)}, "be asked at the moment"),
+    "no JSON": (Response("<html>"), "be asked at the moment"),
+    "a refusal": (Response('{"sub": "eve-at-idp"}', 403), "be asked at the moment"),
+    "a redirect": (RedirectResponse("/elsewhere"), "be asked at the moment"),
+    "a list": (Response("[]"), "be asked at the moment"),
+}
+
+
+def test_no_profile_that_is_not_theirs_whole_and_proved_opens_anything(site: Site, idp: Idp) -> None:
+    idp.claims = {"email": None, "email_verified": True}
+    for what, (profile, why) in USELESS.items():
+        idp.profile = profile
+        assert why in refused(site), what
+    assert idp.profile_reads == len(USELESS)
+    idp.profile = PROFILE | {"amr": ["mfa"], "acr": "mfa"}
+    assert is_in(browser := sign_in(site)[0])
+    with policy_of(site, "closed", second_factor_roles=("editor",)):
+        assert browser.get("/api/v1/me").json()["code"] == "second_factor_due", "it vouches for no second factor"
+
+
+def test_a_profile_is_asked_for_by_the_rules_for_all_that_goes_out(site: Site, idp: Idp) -> None:
+    idp.claims, idp.profile = {"email": None}, PROFILE
+    idp.profile_at = "file:///etc/passwd"
+    assert "be asked at the moment" in refused(site)
 
 
 def test_who_has_no_account_gets_one_if_the_configuration_says_so_with_the_role_of_the_claim(

@@ -35,10 +35,21 @@ def config(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str, issue
 
 
 def test_somebody_signs_in_by_a_provider_that_others_wrote(site: Site) -> None:
+    assert signed_in_as(site) == EVE
+
+
+def test_also_where_its_tokens_have_no_address_and_userinfo_has(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from oidc_provider_mock import _app
+
+    monkeypatch.setattr(_app.OpenIDCode, "generate_user_info", lambda self, user, scope: {"sub": user.sub})
+    assert signed_in_as(site) == EVE
+
+
+def signed_in_as(site: Site) -> str:
     browser = site.browser()
     asked = browser.get("/admin/sign-in/mock").headers["location"]
     with httpx2.Client(verify=NO_TLS) as elsewhere:
         back = elsewhere.post(asked, data={"sub": "eve"}).headers["location"]
     answer = browser.get(back)
     assert (answer.status_code, answer.headers.get("location")) == (303, "/admin"), answer.text
-    assert browser.get("/api/v1/me").json()["email"] == EVE
+    return str(browser.get("/api/v1/me").json()["email"])
