@@ -1,6 +1,8 @@
 """The films of a collection: put in, taken out, moved, read in their order. All inside the caller's transaction."""
 
-from sqlalchemy import Select, exists, func, or_, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids
@@ -17,13 +19,13 @@ MOST = 2000
 
 def page(s: Session, row: Collection, who: Principal, limit: int, after: str | None = None) -> Select[CollectionFilm]:
     """Up to `limit` of its films behind the film `after`, in their order; what is not out only for those who may change it."""
-    shown = [Asset.id == CollectionFilm.asset_id, Asset.deleted_at.is_(None)]
-    if collections.accesses(s, [row], who)[row.id] < Access.EDIT and not who.can(Permission.ASSETS_LIST):
-        shown.append(or_(Asset.publication.in_(OUT), Asset.owner_id == who.user_id))
     # Not a join: the databases would rather begin with the films that are shown, and sort all of them.
     query = (
         select(CollectionFilm)
-        .where(CollectionFilm.collection_id == row.id, exists().where(*shown))
+        .where(
+            CollectionFilm.collection_id == row.id,
+            exists().where(Asset.id == CollectionFilm.asset_id, shown(s, [row], who)),
+        )
         .order_by(CollectionFilm.place)
         .limit(limit)
     )
@@ -31,6 +33,16 @@ def page(s: Session, row: Collection, who: Principal, limit: int, after: str | N
         there = CollectionFilm.collection_id == row.id, CollectionFilm.asset_id == after
         query = query.where(CollectionFilm.place > select(CollectionFilm.place).where(*there).scalar_subquery())
     return query
+
+
+def shown(s: Session, rows: Sequence[Collection], who: Principal) -> ColumnElement[bool]:
+    """Which films of these collections somebody sees: what is not out only those who may change it."""
+    there = Asset.deleted_at.is_(None)
+    if who.can(Permission.ASSETS_LIST):
+        return there
+    changed = [key for key, access in collections.accesses(s, rows, who).items() if access >= Access.EDIT]
+    out = or_(Asset.publication.in_(OUT), Asset.owner_id == who.user_id, CollectionFilm.collection_id.in_(changed))
+    return and_(there, out)
 
 
 def add(s: Session, row: Collection, asset: Asset, who: Principal) -> CollectionFilm:
