@@ -1,14 +1,16 @@
-"""One's own account: what it says, where it is signed in, another password, another address, and its end."""
+"""One's own account: what it says, how one signs in and where, one's data, and its end."""
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
+from admin.views import plans
 from admin.views.guard import SIGN_IN, see, text
 from admin.views.rendering import outcome, render
 from streamer import db, http
 from streamer.accounts import devices, login_sessions, logins, second_factor, throttle, users
 from streamer.accounts.logins import Principal
+from streamer.billing import holders
 from streamer.errors import Conflict, Forbidden, Invalid, Problem, RateLimited
 from streamer.membership import addresses, own_password, persons
 from streamer.membership.oidc import links
@@ -41,7 +43,7 @@ def verify(request: Request, who: Principal, form: FormData) -> Response:
 
 
 def change_password(request: Request, who: Principal, form: FormData) -> Response:
-    """Another password, for whoever knows the old one, and a new session here."""
+    """A new password, for whoever knows the old one, and a new session here."""
     old, new = text(form, "password"), text(form, "new_password")
     try:
         logins.check_password(request, who, old)
@@ -102,6 +104,7 @@ def _page(request: Request, who: Principal, *, refusal: Problem | None = None, e
         person = users.get(s, who.user_id)
         has_second_factor = second_factor.is_on(s, who.user_id)
         linked = links.of(s, who.user_id)
+        plan = plans.said(holders.of(s, who.user_id))
     shown = {one.name: one.shown for one in services.config.accounts.providers}
     return render(
         request,
@@ -111,6 +114,7 @@ def _page(request: Request, who: Principal, *, refusal: Problem | None = None, e
         heading="Your account",
         **outcome(request, refusal, DONE),
         person=person,
+        plan=plan,
         has_second_factor=has_second_factor,
         linked=[(row.id, shown.get(row.provider, row.provider)) for row in linked],
         sessions=[(row, devices.name(row.user_agent), row.id == who.session_id) for row in sessions],

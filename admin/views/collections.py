@@ -16,7 +16,7 @@ from streamer.accounts import logins, rolebook, users
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import User
-from streamer.catalog import assets, collection_films, collections, grants
+from streamer.catalog import assets, collection_films, collections, covers, grants
 from streamer.catalog.collection_tables import Access, Collection, CollectionFilm, Grant
 from streamer.catalog.tables import Asset
 from streamer.errors import Conflict, Forbidden, Invalid, NotFound, Problem
@@ -34,7 +34,7 @@ WORDS = {
     Access.MANAGE: ("manage", "Manage", "Everything, also whom to let in"),
 }
 _BY_WORD = {word: access for access, (word, _, _) in WORDS.items()}
-_SHOWN = 200
+_SHOWN, _LISTED = 200, 50
 Write = Callable[[Session], object]
 _REFUSED = (Invalid, Conflict, Forbidden, NotFound)
 
@@ -155,16 +155,20 @@ def _list(
     request: Request, who: Principal, given: dict[str, str] | None = None, refusal: Problem | None = None
 ) -> Response:
     with db.reading(http.services(request)) as s:
-        rows = collections.page(s, who, _SHOWN + 1, http.cursor(request))
+        rows = collections.page(s, who, _LISTED + 1, http.cursor(request))
         allowed = collections.accesses(s, rows, who)
+        owners = users.names(s, (row.owner_id for row in rows))
+        faces = covers.of(http.services(request), s, rows, who)
     return render(
         request,
         who,
         "collections/list.html",
         section="collections",
         heading="Collections",
-        rows=rows[:_SHOWN],
-        older=rows[_SHOWN - 1].id if len(rows) > _SHOWN else "",
+        rows=rows[:_LISTED],
+        older=rows[_LISTED - 1].id if len(rows) > _LISTED else "",
+        covers=faces,
+        owners=owners,
         access={row.id: WORDS[allowed[row.id]][1] for row in rows},
         may_make=who.can(Permission.UPLOADS_CREATE),
         form=given or {"name": "", "description": ""},
@@ -179,7 +183,8 @@ def _page(
         row = collections.find(s, request.path_params["id"], who)
         access = collections.accesses(s, [row], who)[row.id]
         facts: dict[str, Any] = {
-            "films": _films(s, row, who, http.cursor(request)),
+            "films": (films := _films(s, row, who, http.cursor(request))),
+            "posters": covers.posters(http.services(request), s, [asset for _, asset in films]),
             "own": _own_films(s, row, who) if access >= Access.CONTRIBUTE else [],
             "grants": _grants(s, row) if access >= Access.MANAGE else [],
             "roles": [(role.name, role.name) for role in rolebook.entries(s)] if access >= Access.MANAGE else [],

@@ -79,16 +79,17 @@ def of_person(s: Session, who: Principal, user_id: str) -> dict[str, Any]:
     held, usual = holders.of(s, user_id), plans.default(s)
     default = f"The default ({usual.name})" if usual else "None"
     return {
-        "holding": _said(held),
+        "holding": said(held) or "None",
         "plan_id": held.plan.id if held.plan and held.since else "",
         "plans": [("", default), *((plan.id, plan.name) for plan in plans.listed(s))],
         "may_give_plans": who.can(Permission.PLANS_WRITE),
     }
 
 
-def _said(held: Holding) -> str:
+def said(held: Holding) -> str:
+    """The plan somebody has, in words; empty when there is none."""
     if held.plan is None:
-        return "None"
+        return ""
     return held.plan.name if held.since else f"{held.plan.name}, the default"
 
 

@@ -49,6 +49,6 @@ def _faces(services: Services, s: Session, places: Sequence[tuple[str, int]]) ->
     """The posters at these places of collections, by the collection's id."""
     there = tuple_(CollectionFilm.collection_id, CollectionFilm.place).in_(places)
     query = select(CollectionFilm.collection_id, Asset).join(Asset, Asset.id == CollectionFilm.asset_id).where(there)
-    films = dict(s.execute(query).t.all()) if places else {}
+    films = {collection_id: film for collection_id, film in s.execute(query)} if places else {}
     urls = posters(services, s, list(films.values()))
     return {collection_id: urls[film.id] for collection_id, film in films.items() if film.id in urls}

@@ -1,39 +1,8 @@
-"""What people with a keyboard, a screen reader or a small screen meet on every page."""
+"""What people with a keyboard, a screen reader or a small screen meet. Every page is looked at in test_every_page."""
 
-from typing import Any
-
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.house import House, Visitor, until, visit
-
-ADMIN = [
-    "/admin",
-    "/admin/upload",
-    "/admin/people",
-    "/admin/roles",
-    "/admin/roles/admin",
-    "/admin/invitations",
-    "/admin/account",
-]
-ADMIN += [
-    "/admin/account/second-factor",
-    "/admin/api-keys",
-    "/admin/webhooks",
-    "/admin/audit",
-    "/admin/collections",
-    "/admin/plans",
-]
-OPEN = [
-    "/",
-    "/docs",
-    "/docs?q=nothing+like+it",
-    "/docs/assets",
-    "/docs/tus",
-    "/admin/sign-in",
-    "/admin/sign-up",
-    "/admin/forgotten",
-]
 
 FAULTS = """() => {
   const faults = [];
@@ -69,19 +38,23 @@ def faults_of(page: Page) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("size", [(390, 844), (1440, 900)], ids=["phone", "desk"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_is_named_labelled_large_enough_and_fits(
-    house: House, browser: Browser, film: dict[str, Any], theme: Any, size: tuple[int, int]
-) -> None:
-    viewport = {"width": size[0], "height": size[1]}
-    with visit(house, browser, color_scheme=theme, viewport=viewport) as visitor:
-        found = {path: faults_of(visitor.go(path)) for path in OPEN}
-        visitor.sign_in().wait_for_url(visitor.url + "/admin")
-        pages = [*ADMIN, f"/admin/assets/{film['id']}", f"/watch/{film['playback_ids'][0]['id']}"]
-        found |= {path: faults_of(visitor.go(path)) for path in pages}
+def test_on_a_telephone_the_menu_opens_with_the_keyboard_and_shows_every_tab(house: House, browser: Browser) -> None:
+    with visit(house, browser, viewport={"width": 390, "height": 844}) as visitor:
+        page = visitor.sign_in()
+        page.wait_for_url("**/admin")
+        menu, tabs = page.get_by_role("button", name="Menu"), page.get_by_role("navigation", name="Main")
+        expect(menu).to_have_attribute("aria-expanded", "false")
+        expect(tabs).to_be_hidden()
+        menu.press("Enter")
+        expect(menu).to_have_attribute("aria-expanded", "true")
+        for tab in tabs.get_by_role("link").all():
+            expect(tab).to_be_in_viewport(ratio=1)
+        page.keyboard.press("Tab")
+        expect(tabs.get_by_role("link").first).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(tabs).to_be_hidden()
+        expect(menu).to_be_focused()
         visitor.check()
-    assert not any(found.values()), found
 
 
 def test_the_main_things_can_be_done_with_the_keyboard_alone(visitor: Visitor) -> None:

@@ -53,7 +53,7 @@ def is_made_and_opened(editor: Visitor, cole: Visitor) -> None:
     page.goto(here)
     page.get_by_role("button", name="Take back from Cole").click()
     expect(page.get_by_text("Nobody besides you")).to_be_visible()
-    page.get_by_role("button", name="Take The heron out").click()
+    page.get_by_role("button", name="Take out The heron").click()
     expect(films(page).get_by_role("link")).to_have_text(["The weir"])
     page.get_by_text("Delete this collection").click()
     page.get_by_role("button", name="Delete it now").click()
@@ -68,6 +68,7 @@ def sees_and_orders(cole: Visitor) -> None:
     """On a telephone, where nothing is wider than the screen."""
     page = cole.go("/admin/collections")
     assert not too_wide(page)
+    expect(page.get_by_role("list", name="Collections")).to_contain_text("2 films · by Ada Lovelace")
     page.get_by_role("link", name=LONG).click()
     expect(page.get_by_text("By Ada Lovelace")).to_be_visible()
     expect(page.get_by_text("Who is let in")).to_have_count(0)

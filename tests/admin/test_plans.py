@@ -27,6 +27,9 @@ def test_whoever_bills_makes_a_plan_gives_it_and_deletes_it_when_nobody_has_it(h
         give(bill, LONG)
         assert not too_wide(page)
         expect(page.get_by_role("region", name="Account")).to_contain_text(LONG)
+        with visit(house, browser) as cleo:
+            cleo.sign_in(CLEO, PASSWORD).wait_for_url("**/admin")
+            expect(cleo.go("/admin/account").get_by_role("region", name="You", exact=True)).to_contain_text(LONG)
         delete(bill)
         expect(page.get_by_role("alert")).to_contain_text("People have this plan")
         page.get_by_label("Name").fill("Studio")

@@ -54,6 +54,19 @@ export function copier() {
   };
 }
 
+/** What small screens keep behind a button, which says whether it is open: the main tabs, filters, an index. Without a script all of it is shown. */
+export function fold() {
+  return {
+    isOpen: false,
+    turn() { this.isOpen = !this.isOpen; },
+    close() {
+      if (!this.isOpen) return;
+      this.isOpen = false;
+      this.$refs.button.focus();
+    },
+  };
+}
+
 /** x-percent on a <progress>: how far it is, or that nobody knows yet (x-bind:value would say 0 for that). */
 export function percent(bar, { expression }, { evaluateLater, effect }) {
   const read = evaluateLater(expression);
