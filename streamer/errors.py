@@ -51,6 +51,12 @@ class Invalid(Problem):
     status, default_code, title = 400, "invalid", "The request is not valid"
 
 
+def unfit(field: str, expected: str, given: str) -> Invalid:
+    """A part of the request that is not what it has to be. What was expected stands in the sentence and beside the pointer, what was given only there."""
+    told = {"pointer": f"/{field}", "detail": f"{expected}, not {given[:40]!r}"}
+    return Invalid(f"{field} {expected}.", errors=[told])
+
+
 class Unauthenticated(Problem):
     """Nobody is signed in, or the key is unknown or revoked."""
 

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from streamer import ids
 from streamer.config import Server
-from streamer.errors import Invalid, TooLarge, TooSlow
+from streamer.errors import Invalid, TooLarge, TooSlow, unfit
 from streamer.services import Services
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -95,9 +95,7 @@ def limit(request: Request) -> int:
     """How many rows the request wants to see at most."""
     text = request.query_params.get("limit", str(PAGE))
     if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= PAGE_MAX):
-        raise Invalid(
-            f"limit must be a whole number from 1 to {PAGE_MAX}.", errors=[{"pointer": "/limit", "detail": text[:40]}]
-        )
+        raise unfit("limit", f"must be a whole number from 1 to {PAGE_MAX}", text)
     return int(text)
 
 
@@ -105,9 +103,7 @@ def cursor(request: Request) -> str | None:
     """The next_cursor of the page before, if the request has one."""
     text = request.query_params.get("cursor")
     if text is not None and not ids.is_id(text):
-        raise Invalid(
-            "cursor must be a next_cursor from the page before.", errors=[{"pointer": "/cursor", "detail": text[:40]}]
-        )
+        raise unfit("cursor", "must be a next_cursor from the page before", text)
     return text
 
 

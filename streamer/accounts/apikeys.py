@@ -27,11 +27,13 @@ _KNOWN_S = 150  # longer than a key in use goes unnoted, and so short that a rev
 
 
 def issue(s: Session, user: User, *, name: str, scopes: Iterable[str] = (EVERYTHING,)) -> tuple[ApiKey, str]:
-    """A new key of this user: the row, and the secret, which nobody can see again."""
+    """A new key of this user: the row, and the secret, which nobody can see again. Forbidden for scopes that the user's role does not have."""
     wanted = list(dict.fromkeys(scopes))
     if unknown := [scope for scope in wanted if scope != EVERYTHING and not understood([scope])]:
-        detail = f"has no permission {', '.join(sorted(unknown))}"
+        detail = f"has {', '.join(sorted(unknown))[:200]}, which is no permission; those there are have names such as {Permission.ASSETS_READ}"
         raise Invalid(f"The list of scopes {detail}.", errors=[{"pointer": "/scopes", "detail": detail}])
+    held = rolebook.permissions(s, user.role)
+    rolebook.refuse_excess(understood(wanted), held, f"These scopes are more than the role {user.role} has", "/scopes")
     secret = _PREFIX + secrets.token_urlsafe(32)
     key = ApiKey(
         id=ids.new("key"),

@@ -15,7 +15,7 @@ from streamer.accounts import audit, audit_chain, audit_search, doors
 from streamer.accounts.audit import EntryDocument
 from streamer.accounts.audit_search import Wanted
 from streamer.accounts.roles import Permission
-from streamer.errors import Invalid
+from streamer.errors import unfit
 from streamer.operations import Operation, Page, Time
 from streamer.services import Services
 
@@ -75,10 +75,7 @@ def _moment(name: str, text: str | None) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise Invalid(
-            f"{name} must be a time with its zone, such as 2026-11-23T08:00:00Z.",
-            errors=[{"pointer": f"/{name}", "detail": text[:40]}],
-        )
+        raise unfit(name, "must be a time with its zone, such as 2026-11-23T08:00:00Z", text)
     return moment
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from streamer import ids
 from streamer.accounts.tables import AuditEntry
-from streamer.errors import Invalid
+from streamer.errors import unfit
 
 CURSOR_DIGITS = 18
 
@@ -63,7 +63,5 @@ def _id(text: str) -> str:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= CURSOR_DIGITS):
-        raise Invalid(
-            "cursor must be a next_cursor from the page before.", errors=[{"pointer": "/cursor", "detail": text[:40]}]
-        )
+        raise unfit("cursor", "must be a next_cursor from the page before", text)
     return int(text)

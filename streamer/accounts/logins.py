@@ -38,7 +38,7 @@ from streamer.accounts import (
 from streamer.accounts import second_factor as factors
 from streamer.accounts.audit import Actor
 from streamer.accounts.principals import Principal as Principal
-from streamer.accounts.roles import Permission
+from streamer.accounts.roles import Permission, in_words
 from streamer.accounts.standing import Standing
 from streamer.accounts.tables import User
 from streamer.errors import Forbidden, Problem, Unauthenticated
@@ -86,7 +86,7 @@ def require(request: Request, permission: Permission | None = None) -> Principal
         refusal: Problem | None = request.state.refusal
         raise refusal or Unauthenticated()
     if permission is not None and not found.can(permission):
-        raise Forbidden(f"This needs the permission {permission}, which {_way(found)} does not have.")
+        raise Forbidden(f"This needs the permission {in_words([permission])}, which {_without(found)}")
     return found
 
 
@@ -322,5 +322,8 @@ def _tries(request: Request, email: str) -> tuple[str, str, str | None]:
     return email, client_address(request), known_device(request, email)
 
 
-def _way(found: Principal) -> str:
-    return f"the role {found.role}" if found.unrestricted else "this API key"
+def _without(found: Principal) -> str:
+    """Who lacks something, and who can help."""
+    if found.unrestricted:
+        return f"the role {found.role} does not have. An administrator can give you a role that has it."
+    return "this API key does not have. Use one with this scope, or ask an administrator for a role that has it."

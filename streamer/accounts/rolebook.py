@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from streamer import db
 from streamer.accounts import audit
-from streamer.accounts.roles import PERMISSIONS, Permission, Role, understood
+from streamer.accounts.roles import PERMISSIONS, Permission, Role, in_words, understood
 from streamer.accounts.tables import CustomRole, User
 from streamer.errors import Conflict, Forbidden, Invalid, NotFound
 
@@ -80,7 +80,7 @@ def check_gift(s: Session, role: str, held: Held) -> None:
     if role not in PERMISSIONS and _locked(s, role) is None:
         detail = f"must be one of {', '.join(one.name for one in entries(s))}"
         raise Invalid(f"The role {detail}.", errors=[{"pointer": "/role", "detail": detail}])
-    _refuse_excess(permissions(s, role), held, f"The role {role} may do more than you")
+    refuse_excess(permissions(s, role), held, f"The role {role} may do more than you")
 
 
 def create(s: Session, name: str, wanted: Iterable[str], held: Held) -> CustomRole:
@@ -89,7 +89,7 @@ def create(s: Session, name: str, wanted: Iterable[str], held: Held) -> CustomRo
         detail = "has 2 to 31 characters: small letters, digits and dashes, a letter first"
         raise Invalid(f"The name of a role {detail}.", errors=[{"pointer": "/name", "detail": detail}])
     granted = _wanted(wanted)
-    _refuse_excess(granted, held, "A role can't be given what you may not do yourself")
+    refuse_excess(granted, held, "A role can't be given what you may not do yourself")
     role = CustomRole(name=name, permissions=sorted(granted), created_at=db.now(), changed_at=db.now())
     if name in PERMISSIONS:
         raise Conflict(f"The role {name} is built in.", code="role_taken")
@@ -106,7 +106,7 @@ def change(s: Session, name: str, wanted: Iterable[str], held: Held) -> CustomRo
     """Other permissions for a role, which neither before nor afterwards may do more than whoever changes it."""
     role = _changeable(s, name, held)
     granted = _wanted(wanted)
-    _refuse_excess(granted, held, "A role can't be given what you may not do yourself")
+    refuse_excess(granted, held, "A role can't be given what you may not do yourself")
     before, role.permissions, role.changed_at = role.permissions, sorted(granted), db.now()
     audit.record(s, "role.change", name, before={"permissions": before}, after={"permissions": role.permissions})
     return role
@@ -139,7 +139,7 @@ def _changeable(s: Session, name: str, held: Held) -> CustomRole:
     role = _locked(s, name)
     if role is None:
         raise NotFound(f"There is no role {name[:40]}.")
-    _refuse_excess(understood(role.permissions), held, "This role may do more than you")
+    refuse_excess(understood(role.permissions), held, "This role may do more than you")
     return role
 
 
@@ -158,6 +158,9 @@ def _wanted(names: Iterable[str]) -> frozenset[Permission]:
     return understood(given)
 
 
-def _refuse_excess(granted: Collection[Permission], held: Held, sentence: str) -> None:
+def refuse_excess(granted: Collection[Permission], held: Held, sentence: str, pointer: str | None = None) -> None:
+    """Forbidden, with what is too much, where somebody would give more than they have."""
     if held is not None and (excess := set(granted) - set(held)):
-        raise Forbidden(f"{sentence}: {', '.join(sorted(excess))}.", code="more_than_own")
+        told = f"{sentence}: {in_words(excess)}. Somebody who may do so can, such as an administrator."
+        errors = [{"pointer": pointer, "detail": f"has {', '.join(sorted(excess))}"}] if pointer else []
+        raise Forbidden(told, code="more_than_own", errors=errors)

@@ -4,6 +4,7 @@ The scope says whose things are meant: `own` are those of whoever acts, `any` ev
 change and delete their own assets. Roles that administrators make themselves are rows, see `rolebook`.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -59,7 +60,12 @@ MEANING: dict[Permission, str] = {
     Permission.PLANS_READ: "See plans, and who has which",
     Permission.PLANS_WRITE: "Make and change plans, and give them to people",
 }
-"""What pages say beside each permission."""
+"""What pages and refusals say beside each permission."""
+
+
+def in_words(permissions: Iterable[Permission]) -> str:
+    """Permissions as refusals name them: what each means, and its name."""
+    return ", ".join(f"“{MEANING[one]}” ({one})" for one in sorted(permissions))
 
 
 class Role(StrEnum):

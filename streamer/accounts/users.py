@@ -90,7 +90,8 @@ def changeable(s: Session, user_id: str, held: Held) -> User:
     user = get(s, user_id)
     if held is not None and not rolebook.permissions(s, user.role) <= set(held):
         raise Forbidden(
-            "This person may do more than you, so their account is not yours to change.", code="more_than_own"
+            "This person may do more than you, so their account is not yours to change. An administrator can change it.",
+            code="more_than_own",
         )
     return user
 

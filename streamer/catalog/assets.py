@@ -9,7 +9,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from streamer import ids
 from streamer.accounts import audit
 from streamer.accounts.logins import Principal
-from streamer.accounts.roles import Permission
+from streamer.accounts.roles import Permission, in_words
 from streamer.catalog import collection_films, grants, names, news, search, versions
 from streamer.catalog.collection_tables import Access
 from streamer.catalog.tables import OUT, Asset, PlaybackId, Publication
@@ -84,7 +84,10 @@ def permitted(s: Session, asset_id: str, who: Principal, permission: Permission)
     """The asset, for its owner, those with `permission` over everyone's and, to change it, those whom a collection lets."""
     asset = visible(s, asset_id, who)
     if not may(s, asset, who, permission):
-        raise Forbidden(f"Only the owner of this film, or someone with the permission {permission}, can do this.")
+        raise Forbidden(
+            f"Only the owner of this film, or somebody with the permission {in_words([permission])}, can do this. Ask one of them, or an administrator"
+            " for a role that has it."
+        )
     return asset
 
 

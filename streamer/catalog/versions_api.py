@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from streamer import db, http
 from streamer.accounts import doors, logins
-from streamer.accounts.roles import Permission
+from streamer.accounts.roles import Permission, in_words
 from streamer.catalog import again, assets, documents, faces, history, versions
 from streamer.catalog.again import Options
 from streamer.catalog.documents import VersionDocument
@@ -108,7 +108,10 @@ def _seen(request: Request, s: Session) -> Asset:
     who = logins.require(request)
     asset = assets.visible(s, request.path_params["id"], who)
     if not assets.in_every_state(s, asset, who):
-        raise Forbidden("Only the owner of this film, or someone who sees films in every state, sees its versions.")
+        raise Forbidden(
+            f"Only the owner of this film, or somebody with the permission {in_words([Permission.ASSETS_LIST])}, sees its versions. Ask one of them, or an"
+            " administrator for a role that has it."
+        )
     return asset
 
 

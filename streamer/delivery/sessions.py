@@ -214,7 +214,9 @@ def _refusal(verdict: Verdict) -> Problem:
     if verdict is Verdict.SIGN_IN:
         return Unauthenticated("This film is private. Sign in to watch it.")
     if verdict is Verdict.FORBIDDEN:
-        return Forbidden("This film is private, and may not be watched with what you are signed in by.")
+        return Forbidden(
+            "This film is private, and not for what you are signed in by. Its owner or an administrator can let you watch it."
+        )
     return _missing()
 
 

@@ -9,7 +9,7 @@ from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
 from streamer.accounts.tables import User
 from streamer.catalog.tables import Asset, Processing, Version
-from streamer.errors import Invalid
+from streamer.errors import unfit
 from streamer.ingest.tables import OnDuplicate, Upload
 
 
@@ -18,8 +18,7 @@ def choice(text: str, who: Principal) -> OnDuplicate:
     if text == OnDuplicate.KEEP:
         return OnDuplicate.KEEP
     if text != OnDuplicate.OFFER:
-        errors = [{"pointer": "/on_duplicate", "detail": text[:40]}]
-        raise Invalid("on_duplicate must be keep or offer.", errors=errors)
+        raise unfit("on_duplicate", "must be keep or offer", text)
     return OnDuplicate.OFFER_ANY if who.can(Permission.ASSETS_LIST) else OnDuplicate.OFFER
 
 

@@ -9,7 +9,7 @@ from streamer.accounts.roles import Permission
 from streamer.catalog import assets, names
 from streamer.catalog.tables import Policy
 from streamer.config import Ingest
-from streamer.errors import Invalid, StorageExhausted, TooLarge
+from streamer.errors import Invalid, StorageExhausted, TooLarge, unfit
 from streamer.ingest.tables import OnDuplicate
 from streamer.services import Services
 
@@ -65,9 +65,7 @@ def policy(text: str) -> Policy:
     try:
         return Policy(text)
     except ValueError:
-        raise Invalid(
-            "policy must be private or public.", errors=[{"pointer": "/policy", "detail": text[:40]}]
-        ) from None
+        raise unfit("policy", "must be private or public", text) from None
 
 
 def check_room(services: Services, size: int, *, grows_here: bool = True) -> None:

@@ -12,8 +12,8 @@ from typing_extensions import TypedDict
 from streamer import db, http, ids
 from streamer.accounts import audit, doors, logins
 from streamer.accounts.logins import Principal
-from streamer.accounts.roles import Permission
-from streamer.errors import Forbidden, Invalid, NotFound
+from streamer.accounts.roles import Permission, in_words
+from streamer.errors import Forbidden, NotFound, unfit
 from streamer.jobs import jobs, progress, queues, steps
 from streamer.jobs.progress import Progress
 from streamer.jobs.tables import Job, State
@@ -177,7 +177,8 @@ def _changeable(s: Session, job_id: str, who: Principal) -> Job:
     row = _visible(s, job_id, who)
     if not (who.can(Permission.JOBS_WRITE) or (row.owner_id == who.user_id and who.unrestricted)):
         raise Forbidden(
-            f"Only the owner of this job, or someone with the permission {Permission.JOBS_WRITE}, can do this."
+            f"Only the owner of this job, or somebody with the permission {in_words([Permission.JOBS_WRITE])}, can do this. Ask one of them,"
+            " or an administrator for a role that has it."
         )
     return row
 
@@ -195,7 +196,7 @@ def _state(text: str) -> State:
     try:
         return State(text)
     except ValueError:
-        raise Invalid(f"state must be one of {', '.join(State)}.") from None
+        raise unfit("state", f"must be one of {', '.join(State)}", text) from None
 
 
 _READ = doors.readable(Permission.JOBS_READ)

@@ -78,7 +78,9 @@ def _allowed(services: Services, s: Session, playback_id: str, who: Principal | 
         case Verdict.SIGN_IN:
             raise Unauthenticated("This film is private. Sign in to watch it.")
         case Verdict.FORBIDDEN:
-            raise Forbidden("This film is private, and may not be watched with what you are signed in by.")
+            raise Forbidden(
+                "This film is private, and not for what you are signed in by. Its owner or an administrator can let you watch it."
+            )
         case _:
             raise NotFound("There is no film under this link.")
 

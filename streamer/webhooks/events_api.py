@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from streamer import db, http
 from streamer.accounts import doors
 from streamer.accounts.roles import Permission
-from streamer.errors import Gone, Invalid
+from streamer.errors import Gone, unfit
 from streamer.events import outbox
 from streamer.events.outbox import EventDocument
 from streamer.events.types import EventType
@@ -58,15 +58,13 @@ def list_events(request: Request) -> Response:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
-        raise Invalid("after must be the sequence of an event.", errors=[{"pointer": "/after", "detail": text[:40]}])
+        raise unfit("after", "must be the sequence of an event, a whole number", text)
     return int(text)
 
 
 def _types(names: list[str]) -> list[str]:
     if unknown := set(names) - set(EventType):
-        raise Invalid(
-            f"type must be one of {', '.join(EventType)}.", errors=[{"pointer": "/type", "detail": min(unknown)[:40]}]
-        )
+        raise unfit("type", f"must be one of {', '.join(EventType)}", min(unknown))
     return names
 
 

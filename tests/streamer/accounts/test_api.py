@@ -117,11 +117,39 @@ def test_scopes_narrow_a_key(site: Site) -> None:
     assert client.post("/api/v1/users", json=NEW).status_code == 403
 
 
-def test_scopes_never_widen_a_role(site: Site) -> None:
-    key = make_key(site.signed_in("vic@example.org"), scopes=["users:read", "assets:read"])
-    client = site.bearer(key["secret"])
-    assert client.get("/api/v1/users").status_code == 403
-    assert client.get("/api/v1/me").json()["permissions"] == ["any:assets:read"]
+def test_a_key_with_scopes_that_its_owner_lacks_is_not_made_and_told_which(site: Site) -> None:
+    vic = site.signed_in("vic@example.org")
+    refused = vic.post("/api/v1/api-keys", json={"name": "k", "scopes": ["users:read", "assets:read"]})
+    assert (refused.status_code, refused.json()["code"]) == (403, "more_than_own")
+    assert "“See people” (any:users:read)" in refused.json()["detail"]
+    assert refused.json()["errors"] == [{"pointer": "/scopes", "detail": "has any:users:read"}]
+    assert vic.get("/api/v1/api-keys").json()["data"] == []
+
+
+def test_a_refusal_says_in_words_what_is_missing_and_who_can_help(site: Site) -> None:
+    vic = site.signed_in("vic@example.org")
+    assert vic.get("/api/v1/users").json()["detail"] == (
+        "This needs the permission “See people” (any:users:read), which the role viewer does not have."
+        " An administrator can give you a role that has it."
+    )
+    narrow = site.bearer(make_key(site.signed_in(), scopes=["assets:read"])["secret"])
+    assert "which this API key does not have. Use one with this scope" in narrow.get("/api/v1/users").json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer", "expected"),
+    [
+        ("users?limit=many", "/limit", "must be a whole number from 1 to 200, not 'many'"),
+        ("users?cursor=next", "/cursor", "must be a next_cursor from the page before, not 'next'"),
+        ("jobs?state=odd", "/state", "must be one of queued, running, succeeded, failed, cancelled, not 'odd'"),
+        ("audit?since=now", "/since", "must be a time with its zone, such as 2026-11-23T08:00:00Z, not 'now'"),
+    ],
+)
+def test_what_is_wrong_with_a_query_is_pointed_at_with_what_was_expected(
+    site: Site, query: str, pointer: str, expected: str
+) -> None:
+    answer = site.signed_in().get(f"/api/v1/{query}")
+    assert (answer.status_code, answer.json()["errors"]) == (400, [{"pointer": pointer, "detail": expected}])
 
 
 def test_a_narrow_key_can_not_make_itself_a_wider_one(site: Site) -> None:

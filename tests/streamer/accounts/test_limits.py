@@ -54,6 +54,7 @@ def test_answers_tell_their_budget_and_a_request_over_it_is_refused_with_a_time(
     assert codes(client, "/api/v1/me", 4) == [401] * 4
     refused = client.get("/api/v1/me")
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert refused.json()["title"] == "Too many requests"
     assert refused.headers["content-type"] == "application/problem+json"
     assert 1 <= int(refused.headers["retry-after"]) <= 12
     assert refused.headers["ratelimit"].startswith('"reading";r=0;t=')
