@@ -19,6 +19,14 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; se
 DataDir = Annotated[Path | None, typer.Option("--data", help="Folder of the embedded stack.  [default: var]")]
 
 
+def either(argument: str | None, option: str | None, what: str, how: str) -> str:
+    """What may be given as an argument or by an option, once: people shouldn't have to remember which command wants it how."""
+    given = [one for one in (argument, option) if one is not None]
+    if len(given) != 1:
+        raise ValueError(f"Give {what} once: {how}.")
+    return given[0]
+
+
 def settings_of(config: Path | None, data: Path | None, host: str | None = None, port: int | None = None) -> Config:
     """The configuration with the options in it, for this process and, by the environment, for its children."""
     options = {

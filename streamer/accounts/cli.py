@@ -7,7 +7,7 @@ import typer
 from sqlalchemy.orm import Session
 
 from streamer.accounts.tables import User
-from streamer.command import ConfigFile, DataDir, opened
+from streamer.command import ConfigFile, DataDir, either, opened
 
 user = typer.Typer(no_args_is_help=True, help="Accounts.")
 apikey = typer.Typer(no_args_is_help=True, help="API keys.")
@@ -16,8 +16,9 @@ audit = typer.Typer(no_args_is_help=True, help="The audit log.")
 
 @user.command("create")
 def create(
-    email: Annotated[str, typer.Option(help="Used to sign in.")],
     role: Annotated[str, typer.Option(help="Such as admin, editor, member or viewer, or one made here.")],
+    email: Annotated[str | None, typer.Argument(help="Used to sign in.", metavar="EMAIL")] = None,
+    email_option: Annotated[str | None, typer.Option("--email", help="The same as EMAIL.")] = None,
     name: Annotated[str | None, typer.Option(help="Shown to others.  [default: the e-mail address]")] = None,
     password: Annotated[str | None, typer.Option(help="Made and printed when not given.")] = None,
     password_hash: Annotated[
@@ -33,12 +34,13 @@ def create(
 
     if password_hash is not None and not legacy_hashes.is_one(password_hash):
         raise ValueError("--password-hash is none that can be read: see docs/people.md for which.")
+    address = either(email, email_option, "the e-mail address", "EMAIL or --email EMAIL")
     given = password or secrets.token_urlsafe(12)
     with opened(config, data) as services:
         rules = services.config.accounts
 
         def make(s: Session) -> User:
-            made = users.create(s, rules, email=email, name=name or email, role=role, password=given)
+            made = users.create(s, rules, email=address, name=name or address, role=role, password=given)
             return users.set_password(s, made, password_hash) if password_hash else made
 
         made = db.retrying(services, make)
@@ -50,7 +52,8 @@ def create(
 @user.command("role")
 def set_role(
     who: Annotated[str, typer.Argument(help="E-mail address, name or id.", metavar="USER")],
-    role: Annotated[str, typer.Argument(help="Built in, or made here.")],
+    role: Annotated[str | None, typer.Argument(help="Built in, or made here.", metavar="ROLE")] = None,
+    role_option: Annotated[str | None, typer.Option("--role", help="The same as ROLE.")] = None,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
@@ -58,8 +61,9 @@ def set_role(
     from streamer import db
     from streamer.accounts import users
 
+    wanted = either(role, role_option, "the role", "ROLE or --role ROLE")
     with opened(config, data) as services:
-        changed = db.retrying(services, lambda s: users.set_role(s, users.find(s, who).id, role))
+        changed = db.retrying(services, lambda s: users.set_role(s, users.find(s, who).id, wanted))
     typer.echo(f"{changed.email} is {changed.role} now.")
 
 
@@ -104,7 +108,8 @@ def forget_second_factor(
 
 @apikey.command("create")
 def create_key(
-    user: Annotated[str, typer.Option(help="The owner: e-mail address, name or id.")],
+    who: Annotated[str | None, typer.Argument(help="The owner: e-mail address, name or id.", metavar="USER")] = None,
+    user: Annotated[str | None, typer.Option(help="The same as USER.")] = None,
     name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
     scope: Annotated[
         list[str] | None, typer.Option(help="A permission, repeatable.  [default: all of the owner's]")
@@ -116,9 +121,9 @@ def create_key(
     from streamer import db
     from streamer.accounts import apikeys, users
 
-    scopes = scope or [apikeys.EVERYTHING]
+    owner, scopes = either(who, user, "the owner", "USER or --user USER"), scope or [apikeys.EVERYTHING]
     with opened(config, data) as services:
-        _, secret = db.retrying(services, lambda s: apikeys.issue(s, users.find(s, user), name=name, scopes=scopes))
+        _, secret = db.retrying(services, lambda s: apikeys.issue(s, users.find(s, owner), name=name, scopes=scopes))
     typer.echo(secret)
 
 

@@ -4,22 +4,24 @@ from typing import Annotated
 
 import typer
 
-from streamer.command import ConfigFile, DataDir, opened
+from streamer.command import ConfigFile, DataDir, either, opened
 
 Who = Annotated[str, typer.Argument(help="E-mail address, name or id.", metavar="USER")]
 
 
 def invite(
-    email: Annotated[str, typer.Argument(help="Where the letter goes.")],
     role: Annotated[str, typer.Option(help="What they may do: built in, or made here.")],
+    email: Annotated[str | None, typer.Argument(help="Where the letter goes.", metavar="EMAIL")] = None,
+    email_option: Annotated[str | None, typer.Option("--email", help="The same as EMAIL.")] = None,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
     """Invite somebody by a letter, which a worker sends."""
     from streamer.membership import invitations
 
+    address = either(email, email_option, "the e-mail address", "EMAIL or --email EMAIL")
     with opened(config, data) as services:
-        made = invitations.invite(services, email, role, by=None, held=None)
+        made = invitations.invite(services, address, role, by=None, held=None)
     typer.echo(f"{made.id}  {made.email}  {made.role}  until {made.expires_at:%Y-%m-%d %H:%M} UTC")
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from streamer import db
 from streamer.accounts import apikeys, passwords
 from streamer.accounts.tables import User
+from streamer.command import either
 from streamer.config import Config
 from streamer.jobs.tables import Job
 from streamer.services import Services, close_services, open_services
@@ -60,11 +61,11 @@ def test_a_password_is_made_and_told_when_none_is_given(tmp_path: Path, services
 
 def test_roles_passwords_second_factors_and_invitations_of_people(tmp_path: Path, services: Services) -> None:
     streamer(*ADA, data=tmp_path)
-    streamer("user", "create", "--email", "eve@example.org", "--role", "editor", data=tmp_path)
+    streamer("user", "create", "eve@example.org", "--role", "editor", data=tmp_path)
     told = streamer("user", "role", "eve@example.org", "moderator", data=tmp_path).stdout
     told += streamer("user", "password", "eve@example.org", data=tmp_path).stdout
     forgotten = streamer("user", "forget-second-factor", "eve@example.org", data=tmp_path)
-    closed = streamer("user", "invite", "new@example.org", "--role", "member", data=tmp_path)
+    closed = streamer("user", "invite", "--email", "new@example.org", "--role", "member", data=tmp_path)
     wanted = {"STREAMER_ACCOUNTS__SIGN_UP": "invitation"}
     invited = streamer("user", "invite", "new@example.org", "--role", "member", data=tmp_path, **wanted)
     checked = streamer("audit", "verify", data=tmp_path).stdout
@@ -108,7 +109,7 @@ def test_a_key_is_printed_alone_so_that_a_script_can_take_it(tmp_path: Path, ser
 
 def test_a_key_can_be_narrowed(tmp_path: Path, services: Services) -> None:
     streamer(*ADA, data=tmp_path)
-    done = streamer("apikey", "create", "--user", "ada@example.org", "--scope", "uploads:create", data=tmp_path)
+    done = streamer("apikey", "create", "ada@example.org", "--scope", "uploads:create", data=tmp_path)
     with db.reading(services) as s:
         found = apikeys.find(s, done.stdout.strip())
     assert found is not None and found[0].scopes == ["own:uploads:create"]
@@ -129,6 +130,13 @@ def test_a_mistake_is_one_sentence_and_exit_code_1(tmp_path: Path, words: tuple[
     done = streamer(*words, data=tmp_path)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith(f"streamer: {sentence}") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", [(None, None), ("admin", "editor")])
+def test_what_can_be_given_in_two_ways_is_given_in_one(given: tuple[str | None, str | None]) -> None:
+    assert either("admin", None, "the role", "") == either(None, "admin", "the role", "") == "admin"
+    with pytest.raises(ValueError, match="Give the role once: ROLE or --role ROLE."):
+        either(*given, "the role", "ROLE or --role ROLE")
 
 
 def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
