@@ -1,8 +1,9 @@
 """The audit log: who did what to what, filtered, page by page, and whether its chain holds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,6 +11,9 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
+from admin.views import audit_subjects, audit_words
+from admin.views.audit_subjects import Subject
+from admin.views.audit_words import Change
 from admin.views.rendering import render
 from streamer import db, http
 from streamer.accounts import audit, audit_chain, audit_search, logins, users
@@ -20,30 +24,21 @@ from streamer.accounts.tables import AuditEntry
 from streamer.errors import Invalid, Problem
 from streamer.services import Services
 
-HERE = "/admin/audit"
-WAYS = {
-    "session": "signed in",
-    "key": "with an API key",
-    "link": "with a link from a letter",
-    "visitor": "not signed in",
-    "command_line": "on the command line",
-    "server": "the server itself",
-}
 _FIELDS = ("who", "action", "since", "until")
-_PLACES = {"usr": "/admin/people/", "ast": "/admin/assets/"}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An entry as the page shows it; `facts` are name, before and after."""
+    """An entry as the page shows it. Without a subject when that is whoever acted."""
 
     entry: AuditEntry
-    actor: str
+    words: str
+    refused: bool
+    subject: Subject | None
+    actor: Subject | None
     way: str
     address: str
-    subject: str
-    href: str
-    facts: list[tuple[str, str, str]]
+    changes: list[Change]
 
 
 def show(request: Request, who: Principal) -> Response:
@@ -58,7 +53,7 @@ def show(request: Request, who: Principal) -> Response:
             rows, cursor = audit_search.page(s, _wanted(s, given), http.PAGE, request.query_params.get("cursor"))
         except Problem as problem:
             refusal = problem
-        lines, actions = _lines(s, rows), audit_search.actions(s)
+        lines, actions = _lines(s, who, rows), audit_search.actions(s)
     checked = _checked(services) if request.query_params.get("check") == "yes" else None
     return render(
         request,
@@ -69,7 +64,10 @@ def show(request: Request, who: Principal) -> Response:
         status=refusal.status if refusal else 200,
         problem=(refusal.detail or refusal.title) if refusal else "",
         lines=lines,
-        actions=[("", "Everything"), *((action, action) for action in actions)],
+        actions=[
+            ("", "Everything"),
+            *sorted(((action, audit_words.said(action)) for action in actions), key=itemgetter(1)),
+        ],
         form=given,
         filtered=any(given.values()),
         older=urlencode({**{name: value for name, value in given.items() if value}, "cursor": cursor})
@@ -91,24 +89,25 @@ def _moment(text: str) -> datetime | None:
         raise Invalid("Say from when until when as a date and a time.") from None
 
 
-def _lines(s: Session, rows: Sequence[AuditEntry]) -> list[Line]:
-    ids = {row.user_id for row in rows} | {row.subject_id for row in rows}
-    names = users.names(s, (one for one in ids if one and one.startswith("usr_")))
-    return [_line(row, names) for row in rows]
+def _lines(s: Session, who: Principal, rows: Sequence[AuditEntry]) -> list[Line]:
+    named = audit_subjects.found(s, who, rows)
+    return [_line(row, named) for row in rows]
 
 
-def _line(row: AuditEntry, names: dict[str, str]) -> Line:
+def _line(row: AuditEntry, named: dict[str, Subject]) -> Line:
     told = _readable({**audit.document(row)})
-    place = _PLACES.get(row.subject_id.partition("_")[0])
+    before, after = told["before"] or {}, told["after"] or {}
+    actor = named.get(row.user_id, Subject(row.user_id)) if row.user_id else None
     return Line(
         entry=row,
-        actor=names.get(row.user_id or "", row.user_id or ""),
-        way=WAYS.get(row.way, row.way),
+        words=audit_words.said(row.action),
+        refused=audit_words.is_refused(row.action),
+        subject=named.get(row.subject_id) or audit_subjects.told(row, {**before, **after}) if row.subject_id != row.user_id else None,
+        actor=actor,
+        way=audit_words.WAYS.get(row.way, row.way),
         address=told["address"] or "",
-        subject=names.get(row.subject_id, row.subject_id),
-        href=place + row.subject_id if place else "",
-        facts=list(_facts(told["before"] or {}, told["after"] or {})),
-    )
+        changes=list(audit_words.changes(before, after, lambda one: named[one].name if one in named else one)),
+    )  # fmt: skip
 
 
 def _readable(told: dict[str, Any]) -> dict[str, Any]:
@@ -117,17 +116,6 @@ def _readable(told: dict[str, Any]) -> dict[str, Any]:
         side, _, name = place.rpartition(".")
         (told[side] if side else told)[name] = "erased"
     return told
-
-
-def _facts(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for name in dict.fromkeys((*before, *after)):
-        yield name.replace("_", " "), _words(before.get(name)), _words(after.get(name))
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return "" if value is None else str(value)
 
 
 def _checked(services: Services) -> tuple[bool, str]:

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from starlette.routing import Mount
 
+from admin.views.audit_words import ACTIONS
 from streamer.accounts import audit_chain
 from streamer.app import create_app
 from streamer.config import Config
@@ -81,6 +82,7 @@ def test_every_change_that_succeeds_leaves_a_line(site: Site, monkeypatch: pytes
         asked[route] = answer.headers["x-request-id"]
     told = {entry.request_id for entry in audit_chain.walk(site.services)}
     assert [route for route, request_id in asked.items() if request_id not in told] == []
+    assert {entry.action for entry in audit_chain.walk(site.services)} <= ACTIONS.keys()
     audit_chain.verify(site.services)
 
 

@@ -58,6 +58,7 @@ export function copier() {
 export function fold() {
   return {
     isOpen: false,
+    init() { this.isOpen = 'startsOpen' in this.$root.dataset; },
     turn() { this.isOpen = !this.isOpen; },
     close() {
       if (!this.isOpen) return;
