@@ -11,6 +11,7 @@ ACTIONS = {
     "asset.create": "Film added",
     "asset.delete": "Film deleted",
     "asset.owner": "Film given to another owner",
+    "audit.forget": "Old addresses forgotten",
     "collection.change": "Collection changed",
     "collection.create": "Collection made",
     "collection.delete": "Collection deleted",
