@@ -25,7 +25,7 @@ from streamer.jobs.tables import Job
 from streamer.webhooks.tables import Delivery, Endpoint
 
 HOARDER, ENDPOINT = "usr_" + "hoarder".zfill(20), "whe_" + "endpoint".zfill(20)
-COLLECTION = "col_" + "all".zfill(20)
+COLLECTION = "col_" + "all".rjust(20, "z")  # so it is the newest
 AT_ONCE = 2000
 FAILED = 0.02
 WORDS = (

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from streamer import db, http
-from streamer.accounts import doors
+from streamer.accounts import doors, logins
 from streamer.accounts.roles import Permission
 from streamer.billing import holders, plans
 from streamer.billing.holders import Holding
@@ -106,6 +106,12 @@ def delete_plan(request: Request) -> Response:
     return Response(status_code=204)
 
 
+def read_own(request: Request) -> Response:
+    """One's own; nobody needs a permission for that."""
+    with db.reading(http.services(request)) as s:
+        return JSONResponse(_holding(holders.of(s, logins.require(request).user_id)))
+
+
 def read_holding(request: Request) -> Response:
     with db.reading(http.services(request)) as s:
         return JSONResponse(_holding(holders.of(s, request.path_params["id"])))
@@ -145,6 +151,7 @@ routes = [
         Operation("PATCH", "Change a plan", _WRITE, PlanDocument, body=PlanChange, refuses=(409,)),
     ),
     doors.route("/plans/{id}", delete_plan, Operation("DELETE", "Delete a plan", _WRITE, status=204, refuses=(409,))),
+    doors.route("/me/plan", read_own, Operation("GET", "Read your plan", doors.ACCOUNT, HoldingDocument)),
     doors.route("/users/{id}/plan", read_holding, Operation("GET", "Read somebody's plan", _READ, HoldingDocument)),
     doors.route(
         "/users/{id}/plan",

@@ -11,12 +11,13 @@ from typing_extensions import TypedDict
 
 from streamer import db, http
 from streamer.accounts import doors, logins
+from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission
-from streamer.catalog import assets, documents, faces, kept, playback_ids, versions, versions_api
+from streamer.catalog import assets, documents, faces, kept, playback_ids, shared, versions, versions_api
 from streamer.catalog.documents import AssetDocument
 from streamer.catalog.faces import PlaybackIdDocument, RenditionDocument
 from streamer.catalog.tables import Asset, PlaybackId, Policy, Publication
-from streamer.errors import NotFound
+from streamer.errors import NotFound, unfit
 from streamer.jobs import queues
 from streamer.jobs.tables import Job
 from streamer.operations import Id, Operation, Page, PageQuery
@@ -41,6 +42,9 @@ class AssetQuery(PageQuery, total=False):
     """Which films."""
 
     q: Annotated[str, Field(description="A part of the title.")]
+    shared: Annotated[
+        bool, Field(description="Those in the collections that you may see, whosever they are; without `q`.")
+    ]
 
 
 class Deleted(TypedDict):
@@ -53,9 +57,28 @@ class Deleted(TypedDict):
 
 def list_assets(request: Request) -> Response:
     who, services = logins.require(request), http.services(request)
+    if _is_shared(request):
+        return JSONResponse(_shared(request, who))
     if who.can(Permission.ASSETS_LIST):
         return http.kept(*kept.page(request, services, who))
     return JSONResponse(kept.fresh_page(request, services, who))
+
+
+def _is_shared(request: Request) -> bool:
+    text = request.query_params.get("shared", "false")
+    if text not in ("true", "false"):
+        raise unfit("shared", "must be true or false", text)
+    if text == "true" and "q" in request.query_params:
+        raise unfit("shared", "must be without q: titles are looked for in one's own films", text)
+    return text == "true"
+
+
+def _shared(request: Request, who: Principal) -> Page[AssetDocument]:
+    services, count = http.services(request), http.limit(request)
+    with db.reading(services) as s:
+        rows = shared.page(s, who, count + 1, http.cursor(request))
+        shown = documents.assets(services, s, rows[:count])
+    return {"data": shown, "next_cursor": shown[-1]["id"] if len(rows) > count else None}
 
 
 def read_asset(request: Request) -> Response:

@@ -20,6 +20,7 @@ from streamer import db
 from streamer.accounts import apikeys, rolebook, users
 from streamer.accounts.tables import User
 from streamer.app import create_app
+from streamer.catalog import shared
 from tests import library
 from tests.servers import fresh_database
 from tests.streamer.running import running
@@ -30,7 +31,15 @@ __all__ = ["migrated_mariadb", "migrated_sqlite"]
 
 SMALL, LARGE, PAGE = 200, 1000, 5
 LISTS = {
-    "/assets": ["q=winter", "q=wint&cursor={cursor}", "q=winter night", "q=nothing", "cursor={cursor}"],
+    "/assets": [
+        "q=winter",
+        "q=wint&cursor={cursor}",
+        "q=winter night",
+        "q=nothing",
+        "cursor={cursor}",
+        "shared=true",
+        "shared=true&cursor={cursor}",
+    ],
     "/uploads": ["state=failed", "state=received", "cursor={cursor}"],
     "/jobs": [
         "state=failed",
@@ -198,6 +207,7 @@ def test_every_list_is_asked_here(house: House) -> None:
 
 def test_a_page_costs_the_same_in_a_large_library(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rolebook, "COUNTED", 20)  # people of a role, which are counted up to there
+    monkeypatch.setattr(shared, "COLLECTIONS", 10)  # the same of the collections that films are shown of
     asked = list(_asked(house))
     small = {key: house.cost(house.ask(*key).selects) for key in asked}
     library.fill(house.engine, SMALL, LARGE)

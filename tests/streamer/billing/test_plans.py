@@ -58,6 +58,8 @@ def test_a_plan_is_given_to_a_person_and_not_deleted_while_they_have_it(site: Si
     studio, other = make_plan(billing, "Studio", encode_priority=3), make_plan(billing, "Other")
     given = billing.put(f"/users/{member.id}/plan", json={"plan_id": studio["id"]}).json()
     assert given["plan"] == studio and given["since"]
+    assert site.as_("member").get("/me/plan").json() == given, "who has it sees it"
+    assert site.as_("viewer").get("/me/plan").json() == {"plan": None, "since": None}
     assert billing.put(f"/users/{member.id}/plan", json={"plan_id": studio["id"]}).json() == given, "since then"
     assert codes(billing.delete(f"/plans/{studio['id']}")) == (409, "plan_in_use")
     assert billing.put(f"/users/{member.id}/plan", json={"plan_id": other["id"]}).json()["plan"] == other
