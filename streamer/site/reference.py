@@ -1,4 +1,4 @@
-"""The API for people who write programs: its description (`openapi`) as pages, an anchor for each operation. Searched on the server; needs no script."""
+"""The API for people who write programs: its description (`openapi`) as pages, an anchor for each operation. Found by words on the server; needs no script."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +25,14 @@ _DOORS = {
     "person": "In person: with a session, not with a key.",
     "enrolling": "In person: with a session, not with a key.",
 }
+_BRIEFLY = {
+    "open": "Anybody",
+    "account": "Any account",
+    "whole": "Any account",
+    "person": "A session, not a key",
+    "enrolling": "A session, not a key",
+}
+_OWNERS_BRIEFLY = {"none": "", "too": "Its owner, or", "wholly": "Its owner, or", "only": "Its owner, with"}
 _OWNERS = {
     "too": "Whose it is, and",
     "wholly": "Whose it is (not by a key with narrowed scopes), and",
@@ -55,7 +63,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An operation as its page shows it."""
+    """An operation as its page shows it. Who may: `access` in a sentence; `needs` and `permission` in few words."""
 
     anchor: str
     tag: str
@@ -64,27 +72,35 @@ class Shown:
     summary: str
     about: str
     access: str
+    needs: str
+    permission: str
     parameters: Sequence[Member]
     bodies: Sequence[Body]
     answers: Sequence[tuple[str, str, Sequence[Body]]]
     refusals: Sequence[tuple[str, str]]
     example: str
 
+    @property
+    def words(self) -> str:
+        """What it is found by."""
+        return f"{self.method} {PREFIX}{self.path} {self.summary} {self.about} {self.access}".casefold()
+
     def says(self, words: Sequence[str]) -> bool:
         """Whether all of the words are somewhere in what names it."""
-        text = f"{self.method} {PREFIX}{self.path} {self.summary} {self.about} {self.access}".casefold()
-        return all(word in text for word in words)
+        return all(word in self.words for word in words)
 
 
 def contents(request: Request) -> Response:
     """All operations by resource, or those with the words of `q`."""
     words = request.query_params.get("q", "").casefold().split()
-    found = [one for one in _operations(request) if one.says(words)]
+    everything = _operations(request)
+    found = [one for one in everything if one.says(words)]
     return render(
         request,
         logins.principal(request),
         "reference/contents.html",
         groups=_groups(found),
+        tags=_counted(_groups(everything)),
         count=len(found),
         words=request.query_params.get("q", "")[:100],
         prefix=PREFIX,
@@ -103,7 +119,7 @@ def resource(request: Request) -> Response:
         "reference/resource.html",
         tag=tag,
         operations=groups[tag],
-        others=list(groups),
+        tags=_counted(groups),
         prefix=PREFIX,
     )
 
@@ -113,6 +129,10 @@ def _groups(found: Sequence[Shown]) -> dict[str, list[Shown]]:
     for one in found:
         groups.setdefault(one.tag, []).append(one)
     return {tag: sorted(groups[tag], key=lambda one: one.path) for tag in sorted(groups)}
+
+
+def _counted(groups: Mapping[str, Sequence[Shown]]) -> dict[str, int]:
+    return {tag: len(operations) for tag, operations in groups.items()}
 
 
 def _operations(request: Request) -> list[Shown]:
@@ -141,6 +161,8 @@ def _shown(path: str, method: str, operation: Mapping[str, Any], schemas: Schema
         summary=operation["summary"],
         about=operation.get("description", ""),
         access=_access(operation["x-access"]),
+        needs=_needs(operation["x-access"]),
+        permission=operation["x-access"].get("permission", ""),
         parameters=[_parameter(one, schemas) for one in operation.get("parameters", ())],
         bodies=_bodies(operation.get("requestBody", {}), schemas),
         answers=[(status, said["description"], _bodies(said, schemas)) for status, said in answers],
@@ -154,13 +176,20 @@ def _access(access: Mapping[str, str]) -> str:
     if permission is None:
         return "Whose it is." if access["owner"] == "only" else _DOORS[access["door"]]
     if access["owner"] == "none":
-        return f"Whoever has the permission {permission}."
+        return f"Whoever has the permission `{permission}`."
     before = _OWNERS[access["owner"]]
     return (
-        f"{before} the permission {permission}."
+        f"{before} the permission `{permission}`."
         if access["owner"] == "only"
-        else f"{before} whoever has the permission {permission}."
+        else f"{before} whoever has the permission `{permission}`."
     )
+
+
+def _needs(access: Mapping[str, str]) -> str:
+    """What stands before the permission, or for it."""
+    if "permission" in access:
+        return _OWNERS_BRIEFLY[access["owner"]]
+    return "Its owner" if access["owner"] == "only" else _BRIEFLY[access["door"]]
 
 
 def _parameter(parameter: Mapping[str, Any], schemas: Schemas) -> Member:

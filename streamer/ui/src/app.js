@@ -6,12 +6,13 @@ import { asset } from './pages/asset.js';
 import { library } from './pages/library.js';
 import { upload } from './pages/upload.js';
 import { versions } from './pages/versions.js';
-import { copier, fold, percent, theme, toasts } from './pages/parts.js';
+import { copier, fold, percent, sieve, theme, toasts } from './pages/parts.js';
 
 Alpine.data('theme', theme);
 Alpine.data('toasts', toasts);
 Alpine.data('copier', copier);
 Alpine.data('fold', fold);
+Alpine.data('sieve', sieve);
 Alpine.data('library', library);
 Alpine.data('upload', upload);
 Alpine.data('asset', asset);

@@ -68,6 +68,20 @@ export function fold() {
   };
 }
 
+/** Hides what has not all the words that were typed: the `data-words` below it, and each `data-part` in which nothing is left. */
+export function sieve() {
+  return {
+    sift() {
+      const words = this.$refs.words.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const rows = [...this.$root.querySelectorAll('[data-words]')];
+      for (const row of rows) row.hidden = !words.every((word) => row.dataset.words.includes(word));
+      for (const part of this.$root.querySelectorAll('[data-part]')) part.hidden = !part.querySelector('[data-words]:not([hidden])');
+      const left = rows.filter((row) => !row.hidden).length;
+      this.$refs.told.textContent = `${left || 'No'} operation${left === 1 ? '' : 's'}${words.length ? ' with these words' : ''}.`;
+    },
+  };
+}
+
 /** x-percent on a <progress>: how far it is, or that nobody knows yet (x-bind:value would say 0 for that). */
 export function percent(bar, { expression }, { evaluateLater, effect }) {
   const read = evaluateLater(expression);
