@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from streamer import db, ids, retention
-from streamer.accounts import audit, audit_age, audit_chain, login_sessions
+from streamer.accounts import audit, audit_age, audit_chain, idempotency, login_sessions
 from streamer.accounts.tables import AuditEntry, AuditHead, LoginSession, User
 from streamer.catalog.tables import PlaybackId, Version
 from streamer.delivery import sessions
@@ -18,7 +18,7 @@ from streamer.ingest import leftovers
 from streamer.ingest.tables import Import, Upload, UploadState
 from streamer.jobs import scheduler, tidying
 from streamer.jobs.tables import Job, State
-from streamer.membership import invitations
+from streamer.membership import invitations, tickets
 from streamer.membership.tables import Invitation
 from streamer.services import Services
 from tests import library
@@ -167,8 +167,35 @@ def test_a_sweep_takes_some_and_the_next_one_the_rest(
 
 
 def test_all_of_it_is_done_by_the_scheduler() -> None:
-    chores = {login_sessions.purge, sessions.purge, tidying.purge, leftovers.purge, invitations.purge, audit_age.sweep}
-    assert chores <= {scheduler._load(path) for path in scheduler.CHORES}
+    assert set(CHORES) <= {scheduler._load(path) for path in scheduler.CHORES}
+
+
+CHORES = (
+    login_sessions.purge,
+    sessions.purge,
+    tidying.purge,
+    leftovers.purge,
+    invitations.purge,
+    tickets.purge,
+    idempotency.purge,
+    audit_age.sweep,
+)
+
+
+def test_what_is_old_is_looked_for_by_an_index_and_without_sorting(services: Services) -> None:
+    library.fill(services.engine, 0, 300)
+    asked: list[tuple[str, Any]] = []
+    event.listen(services.engine, "before_cursor_execute", lambda *told: asked.append(told[2:4]))
+    for chore in CHORES:
+        chore(services)
+    is_sqlite = services.engine.dialect.name == "sqlite"
+    with services.engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        for statement, parameters in [one for one in asked if one[0].startswith("SELECT")]:
+            cursor.execute(f"EXPLAIN {'QUERY PLAN ' if is_sqlite else ''}{statement}", parameters)
+            for plan in cursor.fetchall():
+                by_index = "SEARCH" in plan[3] if is_sqlite else plan[3] in ("range", "ref", "const")
+                assert by_index and "filesort" not in str(plan) and "TEMP B-TREE" not in str(plan), (statement, plan)
 
 
 def library_version(s: Session, asset_id: str) -> str:

@@ -102,7 +102,7 @@ def test_a_link_is_ended_by_its_owner_alone(site: Site) -> None:
     browser, _ = sign_in(site)
     (link,) = browser.get("/api/v1/me/providers").json()["data"]
     page = browser.get("/admin/account").text
-    assert "or by Example ID" in page and f"/admin/account/providers/{link['id']}/unlink" in page
+    assert "End the link to Example ID" in page and f"/admin/account/providers/{link['id']}/unlink" in page
     assert site.signed_in().delete(f"/api/v1/me/providers/{link['id']}").status_code == 404
     browser.headers["X-CSRF-Token"] = browser.get("/api/v1/me").json()["csrf_token"]
     assert browser.delete(f"/api/v1/me/providers/{link['id']}").status_code == 204
