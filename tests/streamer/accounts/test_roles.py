@@ -161,6 +161,7 @@ def test_nobody_gives_themselves_another_role_or_shuts_themselves_out(site: Site
     form = {"csrf_token": ada.headers["X-CSRF-Token"], "role": "viewer"}
     page = ada.post(f"/admin/people/{user_id(site, 'ada')}/role", data=form)
     assert page.status_code == 409 and "This is your own account." in page.text
+    assert '/role"' not in ada.get(f"/admin/people/{user_id(site, 'ada')}").text, "nor does the page offer it"
     assert amy.patch(own, json={"role": "editor"}).status_code == 200
 
 
