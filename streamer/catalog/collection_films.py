@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from streamer import db, ids
 from streamer.accounts import audit
 from streamer.accounts.logins import Principal
-from streamer.accounts.roles import Permission
+from streamer.accounts.roles import Permission, in_words
 from streamer.catalog import collections
 from streamer.catalog.collection_tables import Access, Collection, CollectionFilm
 from streamer.catalog.tables import OUT, Asset
@@ -48,7 +48,10 @@ def shown(s: Session, rows: Sequence[Collection], who: Principal) -> ColumnEleme
 def add(s: Session, row: Collection, asset: Asset, who: Principal) -> CollectionFilm:
     """Put a film at the end; one's own, or anybody's for who may change anyone's. It is there once: a second time changes nothing."""
     if not (who.can(Permission.ASSETS_WRITE) or (asset.owner_id == who.user_id and who.unrestricted)):
-        raise Forbidden("Only the owner of a film puts it into a collection.", code="not_own_film")
+        raise Forbidden(
+            f"Only the owner of a film, or somebody with the permission {in_words([Permission.ASSETS_WRITE])}, puts it into a collection. Ask one of them.",
+            code="not_own_film",
+        )
     if there := s.get(CollectionFilm, (row.id, asset.id)):
         return there
     last, count = s.execute(
