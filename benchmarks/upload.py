@@ -137,7 +137,7 @@ def _ours(folder: Path) -> Iterator[Target]:
     data, port = folder / "var", _free_port()
     env = {**os.environ, "STREAMER_REDIS__URL": f"unix://{folder}/valkey.sock", "STREAMER_LOG__LEVEL": "error"}
     valkey = [str(get_binary_path()), "--port", "0", "--unixsocket", f"{folder}/valkey.sock", "--save", ""]
-    streamer = [sys.executable, "-m", "streamer.cli"]
+    streamer = [sys.executable, "-m", "streamer"]
     account = ["--email", "bench@example.org", "--role", "editor", "--password", "a good one"]
     _run([*streamer, "user", "create", *account, "--data", str(data)], env)
     key = _run([*streamer, "apikey", "create", "--user", "bench@example.org", "--data", str(data)], env).strip()

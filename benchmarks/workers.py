@@ -145,7 +145,7 @@ def _worker(product: Product, data: Path, core: int) -> Iterator[subprocess.Pope
     data.mkdir(exist_ok=True)
     (data / "secrets.json").write_bytes((product.data / "secrets.json").read_bytes())
     (data / "secrets.json").chmod(0o600)
-    command = [sys.executable, "-m", "streamer.cli", "worker", "--data", str(data)]
+    command = [sys.executable, "-m", "streamer", "worker", "--data", str(data)]
     with (data / "log").open("ab") as log:
         process = subprocess.Popen(
             command, cwd=ROOT, env=product.environment, stdout=log, stderr=log, preexec_fn=alone, start_new_session=True

@@ -6,6 +6,7 @@ a JSON header line, then `size` bytes of payload. It never opens a socket, never
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -49,8 +50,11 @@ class Emitter:
 
 def main() -> int:
     lockdown.die_with_parent(int(sys.argv[1]))
+    gc.disable()  # no garbage in what is loaded
     for common in LOADED:
         importlib.import_module(common)
+    gc.freeze()
+    gc.enable()
     request = json.load(sys.stdin)
     emit = Emitter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # a library that prints must not break the framing

@@ -108,7 +108,7 @@ def _account(data: Path) -> tuple[str, str]:
 
 
 def _streamer(*words: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "streamer.cli", *words], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "streamer", *words], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         _fail(done.stderr.strip() or f"streamer {words[0]} failed")
     return done.stdout
@@ -120,7 +120,7 @@ class Server:
     def __init__(self, data: Path, port: int) -> None:
         self.port = port if _free(port) else _any_free()
         self._log = (data / "demo.log").open("ab")
-        command = [sys.executable, "-m", "streamer.cli", "up", "--data", str(data), "--port", str(self.port)]
+        command = [sys.executable, "-m", "streamer", "up", "--data", str(data), "--port", str(self.port)]
         # In a session of its own: Ctrl-C is for us, and the server is stopped once, by `_stop`.
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=self._log, start_new_session=True)
         self._name = data / "demo.log"

@@ -255,7 +255,7 @@ def workers_resume(
 
 
 def main() -> None:
-    """The console script."""
+    """Run what the command line says; a failure is one sentence on stderr."""
     try:
         app()
     except (Problem, ConfigError, StorageError, ValueError) as error:
@@ -267,7 +267,3 @@ def main() -> None:
 def _fail(sentence: str) -> None:
     typer.echo(f"streamer: {sentence}", err=True)
     sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

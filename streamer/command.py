@@ -3,6 +3,7 @@
 Options are put into the environment, so that child processes read the same configuration.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ def settings_of(config: Path | None, data: Path | None, host: str | None = None,
         f"{ENV_PREFIX}SERVER__PORT": port,
     }
     os.environ.update({name: str(value) for name, value in options.items() if value is not None})
+    gc.freeze()  # a command has loaded all it needs by now: that stays, and what follows is looked through
+    gc.enable()
     return Config.load(os.environ.get(CONFIG_FILE) or None)
 
 

@@ -194,7 +194,7 @@ def _processes(config: Config, sock: socket.socket) -> list[Child]:
 
 
 def _command(name: str) -> list[str]:
-    return [sys.executable, "-m", "streamer.cli", name]
+    return [sys.executable, "-m", "streamer", name]
 
 
 def _migrate(config: Config) -> None:

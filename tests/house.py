@@ -25,11 +25,11 @@ from streamer.config import Config
 from streamer.services import Services, close_services, open_services
 from tests.servers import ROOT, die_with_parent, free_port
 from tests.web import NO_TLS
-from tests.whole import make_film
+from tests.whole import first_account, make_film
 
 EMAIL, NAME, PASSWORD = "ada@example.org", "Ada Lovelace", "correct horse battery"
 _START_S = 60
-_STREAMER = [sys.executable, "-m", "streamer.cli"]
+_STREAMER = [sys.executable, "-m", "streamer"]
 # Somebody signs in in most tests.
 _QUICK = {**os.environ, "STREAMER_ACCOUNTS__ARGON2_TIME": "1", "STREAMER_ACCOUNTS__ARGON2_MEMORY_KIB": "64"}
 # Letters are files in its data folder.
@@ -114,11 +114,8 @@ def house() -> Iterator[House]:
     with TemporaryDirectory(prefix="house-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         data, port = Path(folder), free_port()
         with _up(data, port):
-            _streamer(
-                "user", "create", "--email", EMAIL, "--name", NAME, "--role", "admin", "--password", PASSWORD, data=data
-            )
-            key = _streamer("apikey", "create", "--user", EMAIL, data=data).split()[-1]
-            services = open_services(Config.load(None, data / "var"))
+            config = Config.load(None, data / "var")
+            key, services = first_account(config, EMAIL, NAME, PASSWORD), open_services(config)
             yield House(f"http://127.0.0.1:{port}", data / "var", key, services)
             close_services(services)
 
@@ -218,9 +215,3 @@ def _wait_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> Non
         except OSError:
             time.sleep(0.1)
     pytest.fail(f"streamer up did not become ready:\n{log.read_text(errors='replace')[-3000:]}")
-
-
-def _streamer(*arguments: str, data: Path) -> str:
-    command = [*_STREAMER, *arguments, "--data", str(data / "var")]
-    done = subprocess.run(command, cwd=ROOT, env=_QUICK, check=True, capture_output=True, text=True, timeout=60)
-    return done.stdout.strip()

@@ -24,7 +24,7 @@ ADA = ("user", "create", "--email", "ada@example.org", "--role", "admin")
 
 def streamer(*words: str, data: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "streamer.cli", *words, "--data", str(data)],
+        [sys.executable, "-m", "streamer", *words, "--data", str(data)],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -153,7 +153,7 @@ def test_migrating_twice_is_fine(tmp_path: Path) -> None:
 
 
 def test_help_names_the_commands() -> None:
-    done = subprocess.run([sys.executable, "-m", "streamer.cli", "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "streamer", "--help"], cwd=ROOT, capture_output=True, text=True)
     assert all(
         name in done.stdout
         for name in ("up", "web", "worker", "scheduler", "migrate", "import", "watch", "user", "apikey")

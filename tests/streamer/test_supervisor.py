@@ -36,7 +36,7 @@ class Up:
         self.data = data
         data.parent.mkdir(exist_ok=True)
         self.log = data.with_name(f"{data.name}-{time.monotonic_ns()}.log")
-        command = [sys.executable, "-m", "streamer.cli", "up", "--data", str(data), "--port", "0"]
+        command = [sys.executable, "-m", "streamer", "up", "--data", str(data), "--port", "0"]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command,
@@ -214,7 +214,7 @@ def test_a_second_one_on_the_same_folder_is_refused_in_one_sentence(lasting: Up)
 def test_a_taken_port_is_said_in_one_sentence(lasting: Up, tmp_path: Path) -> None:
     port = lasting.url.rstrip("/").rpartition(":")[2]
     other = subprocess.run(
-        [sys.executable, "-m", "streamer.cli", "up", "--data", str(tmp_path / "other"), "--port", port],
+        [sys.executable, "-m", "streamer", "up", "--data", str(tmp_path / "other"), "--port", port],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -57,7 +57,7 @@ def host(config: Config, name: str) -> Iterator[Host]:
     env |= {f"STREAMER_STORAGE__{name.upper()}": value for name, value in config.storage.model_dump().items()}
     log = (folder / "web.log").open("wb")
     started = subprocess.Popen(
-        [sys.executable, "-m", "streamer.cli", "web"],
+        [sys.executable, "-m", "streamer", "web"],
         cwd=ROOT,
         env=env,
         pass_fds=[sock.fileno()],

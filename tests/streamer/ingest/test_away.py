@@ -156,7 +156,7 @@ def test_a_server_or_a_key_that_will_not_do_is_told_at_once(site: Site) -> None:
 
 @pytest.fixture
 def command(site: Site) -> Iterator[list[str]]:
-    yield [sys.executable, "-m", "streamer.cli", "import", "--url", site.base]
+    yield [sys.executable, "-m", "streamer", "import", "--url", site.base]
 
 
 def test_the_command_takes_its_key_from_the_environment_and_ends_with_a_code(

@@ -179,7 +179,7 @@ def test_whose_films_they_are_is_said_or_plain(services: Services) -> None:
 def test_the_command_is_killed_in_the_middle_and_started_again(services: Services, ada: str, tmp_path: Path) -> None:
     small, large = film(tmp_path, "a small one.mp4"), film(tmp_path, "large.mp4")
     os.truncate(large, 80_000_000)
-    command = [sys.executable, "-m", "streamer.cli", "import", str(small), str(large), "--policy", "public"]
+    command = [sys.executable, "-m", "streamer", "import", str(small), str(large), "--policy", "public"]
     env = environment(services.config)
     first = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
     wait_for(lambda: len(_states(services)) == 2)

@@ -134,7 +134,7 @@ def test_memory_stays_flat_while_a_large_file_arrives(site: Site) -> None:
     """In a web process of its own, measured by its peak."""
     sock = listener.listen("127.0.0.1", 0)
     env = environment(site.services.config) | {LISTEN_FD: str(sock.fileno())}
-    command = [sys.executable, "-m", "streamer.cli", "web"]
+    command = [sys.executable, "-m", "streamer", "web"]
     started = subprocess.Popen(
         command, cwd=ROOT, env=env, pass_fds=[sock.fileno()], stderr=subprocess.DEVNULL, preexec_fn=die_with_parent
     )

@@ -56,7 +56,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @contextmanager
 def running(role: str, config: Config) -> Iterator[Process]:
     """`streamer worker` or `streamer scheduler`."""
-    command = [sys.executable, "-m", "streamer.cli", role]
+    command = [sys.executable, "-m", "streamer", role]
     with (config.data.dir / f"{role}.log").open("ab") as log:
         started = subprocess.Popen(
             command, cwd=ROOT, env=environment(config), stdout=log, stderr=log, preexec_fn=die_with_parent

@@ -188,7 +188,7 @@ def test_trouble_of_ours_makes_a_file_wait(
 @pytest.fixture
 def process(services: Services, watching: Watch, folder: Path) -> Iterator["subprocess.Popen[str]"]:
     options = ["--settle", "0.2", "--every", "0.05", "--user", "ada@example.org"]
-    command = [sys.executable, "-u", "-m", "streamer.cli", "watch", str(folder), *options]
+    command = [sys.executable, "-u", "-m", "streamer", "watch", str(folder), *options]
     running = subprocess.Popen(command, cwd=ROOT, env=environment(services.config), stdout=subprocess.PIPE, text=True)
     with running:
         yield running

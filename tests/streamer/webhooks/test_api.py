@@ -152,7 +152,7 @@ def test_a_scheduler_sends_within_a_moment_and_stops_when_told(
         "STREAMER_DATA__DIR": str(tmp_path), "STREAMER_REDIS__URL": config.redis_url,
         "STREAMER_OUTBOUND__ALLOW_HTTP": "1", "STREAMER_OUTBOUND__ALLOW_PRIVATE": "1",
     }  # fmt: skip
-    command = [sys.executable, "-m", "streamer.cli", "scheduler"]
+    command = [sys.executable, "-m", "streamer", "scheduler"]
     scheduler = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, preexec_fn=die_with_parent)
     try:
         record(services, "before")

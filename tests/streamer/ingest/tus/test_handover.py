@@ -35,7 +35,7 @@ def elsewhere(site: Site, tus: Tus) -> Iterator[Tus]:
     """The same client at a second web process of the same server."""
     sock = listener.listen("127.0.0.1", 0)
     started = subprocess.Popen(
-        [sys.executable, "-m", "streamer.cli", "web"],
+        [sys.executable, "-m", "streamer", "web"],
         cwd=ROOT,
         env=environment(site.services.config) | {LISTEN_FD: str(sock.fileno())},
         pass_fds=[sock.fileno()],
