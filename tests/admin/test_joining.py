@@ -54,7 +54,7 @@ def test_somebody_signs_up_forgets_the_password_and_changes_the_address(visitor:
     expect(page.get_by_text("Confirmed", exact=True)).to_be_visible()
     page.get_by_label("New email").fill(other)
     page.get_by_label("Your password").fill(PASSWORD)
-    page.get_by_role("button", name="Send the letter").click()
+    page.get_by_role("button", name="Change email address").click()
     expect(page.get_by_role("status").filter(has_text="on its way there")).to_be_visible()
     visitor.go(link_to(house, other, began))
     page.get_by_role("button", name="Confirm").click()
