@@ -18,8 +18,9 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 PHONE, DESK = ViewportSize(width=390, height=844), ViewportSize(width=1280, height=800)
 SEEN: tuple[tuple[ViewportSize, Literal["light", "dark"]], ...] = ((PHONE, "light"), (DESK, "dark"))
 LONG = "A summer by the sea, with a name that goes on and on" + "overandover" * 12
+# The player's clock is excused: media-chrome calls the button "playback time", whatever time it shows.
 JUDGE = """async (tags) => {
-  const { violations } = await axe.run({ exclude: ['media-controller'] }, { runOnly: { type: 'tag', values: tags }, resultTypes: ['violations'], preload: false, iframes: false });
+  const { violations } = await axe.run({ exclude: ['media-time-display'] }, { runOnly: { type: 'tag', values: tags }, resultTypes: ['violations'], preload: false, iframes: false });
   return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 160)} ${node.failureSummary}`));
 }"""
 CUT = """() => [...document.querySelectorAll('.table-wrap')]
