@@ -5,6 +5,7 @@ import sys
 from collections.abc import Generator
 
 import pytest
+import structlog
 
 from tests.servers import (
     broom,
@@ -23,6 +24,14 @@ from tests.servers import (
 # Containers often forbid Python to keep what it compiled; each of the hundreds of processes that tests start would compile all of us anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# As the product does: drawing one of the pretty tracebacks takes half a second.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 __all__ = [
     "broom",

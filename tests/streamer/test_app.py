@@ -258,7 +258,7 @@ def test_forwarded_headers_are_believed_from_configured_proxies_only(config: Con
 def written() -> Iterator[io.StringIO]:
     """What the process logs, as `streamer web` sets it up, with the tests' own logging put back afterwards."""
     root, out = logging.getLogger(), io.StringIO()
-    before, level = root.handlers[:], root.level
+    before, level, lines = root.handlers[:], root.level, structlog.get_config()
     log.setup(Log(format="json"), "web")
     for handler in root.handlers:
         assert isinstance(handler, logging.StreamHandler)
@@ -266,7 +266,7 @@ def written() -> Iterator[io.StringIO]:
     yield out
     root.handlers, root.level = before, level
     logging.captureWarnings(False)
-    structlog.reset_defaults()
+    structlog.configure(**lines)
 
 
 TOKEN = "k1~1900000000~9999~pbs_0~" + "A" * 43
