@@ -1,15 +1,16 @@
 """Jobs over JSON: see them, stop them, start them again."""
 
+import json
 from typing import Annotated, Any
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from streamer import db, http, ids
+from streamer import cache, db, http, ids
 from streamer.accounts import audit, doors, logins
 from streamer.accounts.logins import Principal
 from streamer.accounts.roles import Permission, in_words
@@ -19,6 +20,8 @@ from streamer.jobs.progress import Progress
 from streamer.jobs.tables import Job, State
 from streamer.operations import Id, Operation, Page, PageQuery, Time, one_of
 from streamer.services import Services
+
+_UNFINISHED = (State.QUEUED, State.RUNNING)
 
 
 class ProgressDocument(TypedDict):
@@ -77,17 +80,15 @@ class JobQuery(PageQuery, total=False):
 
 def list_jobs(request: Request) -> Response:
     who, services = logins.require(request), http.services(request)
-    query = select(Job).where(Job.parent_id.is_(None))
-    if not who.can(Permission.JOBS_READ):
-        query = query.where(Job.owner_id == who.user_id)
-    if (state := request.query_params.get("state")) is not None:
-        query = query.where(Job.state == _state(state))
-    if subject := request.query_params.get("subject_id"):
-        query = query.where(Job.subject_id == (subject if ids.is_id(subject) else ""))
-    with db.reading(services) as s:
-        rows, cursor = http.page(request, s, query, Job.id)
-    known = progress.read(services.kv_sync, [row.id for row in rows])
-    return JSONResponse({"data": [document(row, known.get(row.id)) for row in rows], "next_cursor": cursor})
+    query, asked = _wanted(request, who)
+
+    def make() -> tuple[str, bool]:
+        with db.reading(services) as s:
+            rows, cursor = http.page(request, s, query, Job.id)
+        return json.dumps({"data": [document(row, None) for row in rows], "next_cursor": cursor}), True
+
+    text, hit = services.cache.text("jobs", asked, cache.listed("jobs"), make)
+    return http.kept(_with_progress(services, text), hit)
 
 
 def read_job(request: Request) -> Response:
@@ -125,6 +126,30 @@ def retry_job(request: Request) -> Response:
     return _answer(services, row)
 
 
+def _wanted(request: Request, who: Principal) -> tuple[Select[Job], str]:
+    """The jobs that somebody asks for, of those they see; and a name of what it is they ask."""
+    query, told = select(Job).where(Job.parent_id.is_(None)), dict[str, str]()
+    if not who.can(Permission.JOBS_READ):
+        query, told["owner"] = query.where(Job.owner_id == who.user_id), who.user_id
+    if (state := request.query_params.get("state")) is not None:
+        query, told["state"] = query.where(Job.state == _state(state)), state
+    if subject := request.query_params.get("subject_id"):
+        told["subject"] = subject if ids.is_id(subject) else ""
+        query = query.where(Job.subject_id == told["subject"])
+    told |= {"cursor": http.cursor(request) or "", "limit": str(http.limit(request))}
+    return query, json.dumps(told)
+
+
+def _with_progress(services: Services, text: str) -> str:
+    """A page of jobs with what changes from moment to moment and is never kept."""
+    page: Page[JobDocument] = json.loads(text)
+    going = [one for one in page["data"] if one["state"] in _UNFINISHED]
+    known = progress.read(services.kv_sync, [one["id"] for one in going])
+    for one in going:
+        one["progress"] = _progress(known.get(one["id"]))
+    return json.dumps(page) if known else text
+
+
 def document(row: Job, known: Progress | None) -> JobDocument:
     """A job as the API shows it."""
     return {
@@ -154,16 +179,19 @@ def step_document(row: Job, known: Progress | None) -> JobStep:
 
 
 def _status(row: Job, known: Progress | None) -> _Status:
-    shown: ProgressDocument | None = (
-        {"stage": known.stage, "percent": known.percent, "eta_s": known.eta_s, "speed": known.speed} if known else None
-    )
     return {
         "state": row.state,
         "attempt": row.attempt,
         "max_attempts": row.max_attempts,
-        "progress": shown if row.state in (State.QUEUED, State.RUNNING) else None,
+        "progress": _progress(known) if row.state in _UNFINISHED else None,
         "error": row.error,
     }
+
+
+def _progress(known: Progress | None) -> ProgressDocument | None:
+    if known is None:
+        return None
+    return {"stage": known.stage, "percent": known.percent, "eta_s": known.eta_s, "speed": known.speed}
 
 
 def _visible(s: Session, job_id: str, who: Principal) -> Job:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, func, select, update
+from sqlalchemy import CursorResult, Update, delete, func, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from streamer import ids
+from streamer import cache, ids
 from streamer.config import Jobs as Settings
 from streamer.db import database_now, looked_at
 from streamer.errors import Conflict, NotFound
@@ -121,7 +121,8 @@ def claim(s: Session, job_id: str, worker: str, lease_s: float) -> Claim | None:
 
 def renew(s: Session, held: Claim, lease_s: float) -> bool:
     """Extend the lease; False when it is lost."""
-    return _update(s, _held(held), lease_until=database_now(lease_s))
+    longer = update(Job).where(*_held(held)).values(lease_until=database_now(lease_s))
+    return _done(s, longer.execution_options(**cache.unseen()))
 
 
 def look(s: Session, held: Claim) -> tuple[bool, bool]:
@@ -321,8 +322,12 @@ def _held(held: Claim) -> tuple[ColumnElement[bool], ...]:
 
 
 def _update(s: Session, where: tuple[ColumnElement[bool], ...], **values: Any) -> bool:
-    statement = update(Job).where(*where).values(**values).execution_options(synchronize_session=False)
-    result = s.execute(statement)
+    return _done(s, update(Job).where(*where).values(**values))
+
+
+def _done(s: Session, statement: Update) -> bool:
+    """Whether it found its row."""
+    result = s.execute(statement.execution_options(synchronize_session=False))
     assert isinstance(result, CursorResult)
     return result.rowcount == 1
 

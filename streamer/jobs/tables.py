@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
+from streamer import cache
 from streamer.accounts.tables import User
 from streamer.db import Base, Code, Id, Json, UtcDateTime, exact
 
@@ -38,6 +39,7 @@ class Job(Base):
         Index("ix_jobs_parent_id_state_id", "parent_id", "state", "id"),
         Index("ix_jobs_owner_id_parent_id_id", "owner_id", "parent_id", "id"),
         Index("uq_jobs_parent_id_step", "parent_id", "step", unique=True),
+        cache.of("jobs"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)

@@ -19,6 +19,7 @@ from streamer.cache import Cache
 from streamer.catalog import assets, playback_ids, versions
 from streamer.catalog.tables import Asset, Policy, Publication, Stage, Version
 from streamer.catalog.versions import Growth
+from streamer.jobs import jobs, progress
 from streamer.sections import Cache as Settings
 from streamer.services import Services
 from tests.streamer.site_under_test import Site, site
@@ -91,6 +92,29 @@ def test_what_an_account_may_do_is_what_it_may_do_now(site: Site) -> None:
     with db.session(site.services) as s:
         s.execute(update(ApiKey).where(ApiKey.user_id == user.id).values(revoked_at=db.now()))
     assert client.get("/me").status_code == 401
+
+
+def test_the_list_of_jobs_is_what_the_jobs_are(site: Site) -> None:
+    _, _, job = site.film(site.user("editor"))
+    watcher, owner, other = site.as_("admin"), site.as_("editor"), site.as_("member")
+
+    def listed(client: httpx2.Client = watcher, **query: str) -> list[str]:
+        answers = [client.get("/jobs", params=query) for _ in range(2)]
+        assert answers[0].json() == answers[1].json() and answers[1].headers["cache-status"] == "streamer; hit"
+        return [one["state"] for one in answers[0].json()["data"]]
+
+    assert (listed(), listed(owner), listed(other), listed(state="failed")) == (["queued"], ["queued"], [], [])
+    with db.session(site.services) as s:
+        claim = jobs.claim(s, job.id, "w1", 20)
+    assert claim is not None and listed() == ["running"]
+    progress.write(site.services.kv_sync, job.id, progress.Progress("encoding", 50))
+    assert watcher.get("/jobs").json()["data"][0]["progress"]["percent"] == 50
+    with db.session(site.services) as s:
+        assert jobs.renew(s, claim, 20)
+    assert watcher.get("/jobs").headers["cache-status"] == "streamer; hit", "what nobody sees changes nothing"
+    with db.session(site.services) as s:
+        jobs.finish(s, claim)
+    assert (listed(owner), listed(state="succeeded")) == (["succeeded"], ["succeeded"])
 
 
 def test_a_busy_key_is_noted_once_and_stays_in_the_cache(site: Site) -> None:
@@ -194,13 +218,19 @@ def test_kept_answers_read_no_table_that_says_nothing_of_its_changes(site: Site)
     with db.reading(site.services) as s:
         name = playback_ids.of(s, [film.id])[film.id][0].id
     told = {table.name for table in db.Base.metadata.tables.values() if "cache" in table.info}
-    for where in ("/api/v1/assets", "/api/v1/assets?q=fi", f"/api/v1/assets/{film.id}", f"/watch/{name}/state", "/"):
+    for where in (
+        "/api/v1/assets",
+        "/api/v1/assets?q=fi",
+        f"/api/v1/assets/{film.id}",
+        f"/watch/{name}/state",
+        "/",
+        "/api/v1/jobs",
+    ):
         site.services.kv_sync.flushall()
         with statements("SELECT") as found:
             assert admin.get(f"{site.base}{where}").status_code == 200
         tables = {table for one in found for table in re.findall(r"(?:FROM|JOIN) (\w+)", one)}
-        # Jobs give their id alone, and each job of a film comes with a change of its version; words change with the film.
-        assert tables - {"jobs", "title_words", "latest"} <= told, where
+        assert tables - {"title_words", "latest"} <= told, where  # words change with the film
 
 
 def test_how_often_it_helps_is_told(site: Site) -> None:
