@@ -1,7 +1,6 @@
 """Collections over JSON: the collections somebody sees, and the films in each. The rooms' functions say who may do what."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
@@ -67,13 +66,6 @@ class CollectionFilmDocument(TypedDict):
     added_by: Id
     added_at: Time
     asset: AssetDocument
-
-
-class FilmQuery(TypedDict, total=False):
-    """Of a collection's films, which come in their order."""
-
-    limit: Annotated[int, Field(ge=1, le=http.PAGE_MAX)]
-    cursor: Annotated[str, Field(description="The next_cursor of the page before.")]
 
 
 def list_collections(request: Request) -> Response:
@@ -238,7 +230,7 @@ routes = [
     doors.route(
         "/collections/{id}/films",
         list_films,
-        Operation("GET", "List the films of a collection", _SEE, Page[CollectionFilmDocument], query=FilmQuery),
+        Operation("GET", "List the films of a collection", _SEE, Page[CollectionFilmDocument], query=PageQuery),
     ),
     doors.route(
         "/collections/{id}/films",
