@@ -67,6 +67,17 @@ class AnswerLost(Conflict):
         super().__init__("Look for what it made before you send it again under another key.")
 
 
+class NotForFiles(Problem):
+    """The body is a film, which is read once and not compared."""
+
+    status, default_code, title = 422, "idempotency_key_for_file", "Files are not sent under an Idempotency-Key"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Leave the header out, or upload with tus: it goes on where it broke off, and nothing arrives twice."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to do it, for the one whose `holder` stands in the row."""
@@ -94,6 +105,12 @@ def once(request: Request, user_id: str, body: bytes, act: Callable[[], Response
         raise
     _keep(services, claim, answer)
     return answer
+
+
+def refuse(request: Request) -> None:
+    """For a request that nobody could repeat: NotForFiles when it has the header all the same, rather than a promise that is not kept."""
+    if HEADER in request.headers:
+        raise NotForFiles()
 
 
 def purge(services: Services) -> int:

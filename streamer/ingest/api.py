@@ -74,6 +74,7 @@ async def create_upload(request: Request) -> Response:
     services = http.services(request)
     try:
         who = await logins.require_async(request, Permission.UPLOADS_CREATE)
+        idempotency.refuse(request)
         what = _wanted(request, services, who)
         await run_in_threadpool(wanted.check_target, services, who, what.asset_id)
         upload = await run_in_threadpool(uploads.begin, services, who.user_id, what)
@@ -220,7 +221,7 @@ routes = [
             file=BYTES,
             query=FileQuery,
             also={202: Took},
-            refuses=(404, 409, 423, 507),
+            refuses=(404, 409, 422, 423, 507),
         ),
         asks_itself=True,
         special=_FILE,

@@ -118,6 +118,11 @@ def test_a_form_is_not_a_film(site: Site) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "form_body")
 
 
+def test_a_file_is_not_taken_under_a_key_that_would_promise_too_much(site: Site) -> None:
+    answer = site.as_("editor").post("/uploads", content=b"bytes", headers={"Idempotency-Key": "k"})
+    assert (answer.status_code, answer.json()["code"], rows(site.services)) == (422, "idempotency_key_for_file", [])
+
+
 def test_signed_parts_are_not_to_be_had_where_uploads_grow_on_a_disk(site: Site) -> None:
     answer = site.as_("editor").post("/uploads/multipart", json={"filename": "a.mp4", "size": 5})
     assert (answer.status_code, answer.json()["code"]) == (501, "multipart_unavailable")
