@@ -85,17 +85,20 @@ def test_who_waits_is_heard_and_gets_the_turn_within_a_second(ledgers: Both) -> 
         here.give_back(turn)
 
     for wish in (Wish.HOLD, Wish.APPEND):
-        ready = threading.Event()
-        writer = threading.Thread(target=writes)
-        writer.start()
-        ready.wait()
-        since = time.monotonic()
-        turn = there.take(ID, wish)
-        assert time.monotonic() - since < 1
-        writer.join()
-        assert not there.asked(ID, silent=True)
-        there.give_back(turn)
-    assert heard == [(True, True), (False, True)]
+        waited_s = []
+        for _ in range(3):  # the machine may be busy with other tests, but hardly three times
+            ready = threading.Event()
+            writer = threading.Thread(target=writes)
+            writer.start()
+            ready.wait()
+            since = time.monotonic()
+            turn = there.take(ID, wish)
+            waited_s.append(time.monotonic() - since)
+            writer.join()
+            assert not there.asked(ID, silent=True)
+            there.give_back(turn)
+        assert min(waited_s) < 1
+    assert heard == [(True, True)] * 3 + [(False, True)] * 3
 
 
 def test_what_ended_has_no_turns_and_the_last_one_counts_no_more(ledgers: Both) -> None:
