@@ -10,13 +10,11 @@ from pathlib import Path
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from packager import pipeline
-from packager.facts import VideoFacts
 from packager.ladder import Step
 from packager.pipeline import Options
 from tests.packager import films
 from tests.packager.encoding import PREFIX, encode_file
-from tests.packager.media import FOLDER, luma, ssim, tonemapped
+from tests.packager.media import tonemapped
 
 SIZE = "size=320x180:rate=30:duration=0.2"
 RAMPS = f"gradients={SIZE}:n=6:seed=7:c0=white:c1=red:c2=blue:c3=black:c4=lime:c5=yellow"
@@ -114,23 +112,3 @@ def test_the_picture_is_what_the_path_through_linear_light_makes(hdr: Hdr, tmp_p
     assert min(like.values()) >= LIKE, like
     off = levels(compared(ours, source, hdr, "blend=all_mode=difference,signalstats,metadata=mode=print"))
     assert max(off.values()) <= hdr.off, off
-
-
-@pytest.mark.parametrize("name", ["hdr10-video-with-sdr-container.mp4", "unsupported-primary-audio.mov"])
-def test_a_real_film_is_what_that_path_makes_of_it(name: str, tmp_path: Path) -> None:
-    """One in PQ, one in HLG, made smaller before the tone mapping where the program does so after it."""
-    made = encode_file(FOLDER / name, tmp_path, films.PLAIN, SHARP)
-    facts = pipeline.probe(made.source).video
-    assert facts
-    seen = made.shown(made.kind("video")[0])
-    looked = (seen[0], seen[len(seen) // 2])
-    frames = [_frame(facts, shown.time) for shown in looked]
-    height, width = seen[0].luma.shape
-    right = luma(made.source, facts.index, frames, width, height, picture=f"{tonemapped(1000)},")
-    for frame, ours, theirs in zip(frames, looked, right, strict=True):
-        assert ssim(ours.luma, theirs) >= 0.98, f"frame {frame}: {ssim(ours.luma, theirs):.4f}"
-
-
-def _frame(facts: VideoFacts, time: float) -> int:
-    """The number of the source's picture at a time."""
-    return sum(float((pts - facts.pts[0]) * facts.time_base) <= time + 0.004 for pts in facts.pts) - 1
