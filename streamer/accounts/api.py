@@ -1,5 +1,6 @@
 """Sessions, the signed-in account, users and API keys over JSON."""
 
+import json
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from streamer import db, http
+from streamer import cache, db, http
 from streamer.accounts import apikeys, doors, limits, login_sessions, logins, users
 from streamer.accounts.limits import Kind
 from streamer.accounts.logins import SignedIn
@@ -116,9 +117,14 @@ def me(request: Request) -> Response:
 
 
 def list_users(request: Request) -> Response:
-    with db.reading(request.app.state.services) as s:
-        rows, cursor = http.page(request, s, users.listed(), User.id)
-    return JSONResponse({"data": [user_document(row) for row in rows], "next_cursor": cursor})
+    services, asked = http.services(request), f"{http.cursor(request) or ''} {http.limit(request)}"
+
+    def make() -> tuple[str, bool]:
+        with db.reading(services) as s:
+            rows, cursor = http.page(request, s, users.listed(), User.id)
+        return json.dumps({"data": [user_document(row) for row in rows], "next_cursor": cursor}), True
+
+    return http.kept(*services.cache.text("people", asked, cache.listed("people"), make))
 
 
 def create_user(request: Request) -> Response:

@@ -77,6 +77,8 @@ def test_what_an_account_may_do_is_what_it_may_do_now(site: Site) -> None:
         rolebook.create(s, "watcher", ["any:users:read"], None)
     client, user = site.as_("watcher"), site.user("watcher")
     assert [client.get("/users").status_code for _ in range(3)] == [200] * 3
+    rename(site.services, user.id, "Another")
+    assert "Another" in [one["name"] for one in client.get("/users").json()["data"]]
     with db.session(site.services) as s:
         rolebook.change(s, "watcher", ["any:jobs:read"], None)
     assert client.get("/users").status_code == 403
