@@ -10,9 +10,12 @@ import time
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TIME, _RANDOM = 9, 11
-_SHAPE = re.compile(r"[a-z]+_[0-9a-z]{20}")
+PATTERN = "^[a-z]{1,11}_[0-9a-z]{20}$"
+"""What an id looks like, for descriptions."""
 LENGTH = 32
-"""Width of an id column in characters: prefix, underscore, twenty characters and room."""
+"""Width of an id column in characters: prefix, underscore, twenty characters."""
+
+_SHAPE = re.compile(PATTERN)
 
 
 def new(prefix: str) -> str:
@@ -23,7 +26,7 @@ def new(prefix: str) -> str:
 
 def is_id(text: str) -> bool:
     """Whether text from outside can be an id at all. MariaDB answers an error, not nothing, when an id column meets other alphabets."""
-    return len(text) <= LENGTH and _SHAPE.fullmatch(text) is not None
+    return _SHAPE.fullmatch(text) is not None
 
 
 def _base36(number: int, width: int) -> str:

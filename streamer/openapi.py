@@ -18,7 +18,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streamer.operations import ID_PATTERN, JSON, Access, ApiRoute, Door, Operation, Owner
+from streamer import ids
+from streamer.operations import JSON, Access, ApiRoute, Door, Operation, Owner
 from streamer.problems import ProblemDocument
 
 PREFIX = "/api/v1"
@@ -35,7 +36,7 @@ _KEY = {
     "description": "Of your choice, such as a UUID. The same request under it is done once, and answered alike for a day.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
-_ID = {"type": "string", "pattern": ID_PATTERN}
+_ID = {"type": "string", "pattern": ids.PATTERN}
 
 SECURITY = {
     "key": {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer sk_…`."},

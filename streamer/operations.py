@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from typing_extensions import TypedDict
 
+from streamer import ids
 from streamer.http import PAGE, PAGE_MAX
 from streamer.problems import MethodNotAllowed
 
@@ -25,9 +26,7 @@ T = TypeVar("T")
 JSON = "application/json"
 BYTES = "application/octet-stream"
 
-ID_PATTERN = "^[a-z]+_[0-9a-z]{20}$"
-
-Id = Annotated[str, Field(pattern=ID_PATTERN)]
+Id = Annotated[str, Field(pattern=ids.PATTERN)]
 """As `ids.new` makes them."""
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -135,7 +134,7 @@ class PageQuery(TypedDict, total=False):
     """Of every list."""
 
     limit: Annotated[int, Field(ge=1, le=PAGE_MAX, description=f"How many at most; {PAGE} when it is not said.")]
-    cursor: Annotated[str, Field(pattern=ID_PATTERN, description="The next_cursor of the page before.")]
+    cursor: Annotated[str, Field(pattern=ids.PATTERN, description="The next_cursor of the page before.")]
 
 
 class Listed(TypedDict, Generic[T]):

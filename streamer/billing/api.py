@@ -8,14 +8,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from streamer import db, http
+from streamer import db, http, ids
 from streamer.accounts import doors, logins
 from streamer.accounts.roles import Permission
 from streamer.billing import holders, plans
 from streamer.billing.holders import Holding
 from streamer.billing.tables import Plan
 from streamer.jobs.urgency import LEVELS
-from streamer.operations import ID_PATTERN, Id, Listed, Operation, Time
+from streamer.operations import Id, Listed, Operation, Time
 
 Level = Annotated[int, Field(ge=LEVELS[0], le=LEVELS[-1], description="Films of a higher one are encoded first.")]
 
@@ -43,7 +43,7 @@ class PlanChange(_Body):
 class PlanChoice(_Body):
     """null is the default."""
 
-    plan_id: str | None = Field(pattern=ID_PATTERN)
+    plan_id: str | None = Field(pattern=ids.PATTERN)
 
 
 class PlanDocument(TypedDict):
