@@ -28,7 +28,8 @@ PAGE = 20
 LISTS = (
     "/assets", "/assets?q=winter", "/assets?q=win", "/assets?q=winter night", "/assets?q=nothing-has-this", "/uploads", "/uploads?state=failed",
     "/jobs", "/jobs?state=failed", "/jobs?state=succeeded", "/users", "/events?after=0", "/events?after=0&type=asset.errored", "/playback-sessions",
-    "/audit", "/api-keys", "/collections", f"/collections/{library.COLLECTION}/films", "/invitations", "/roles", "/plans", "/webhook-endpoints", f"/webhook-endpoints/{library.ENDPOINT}/deliveries",
+    "/audit", "/api-keys", "/collections", f"/collections/{library.COLLECTION}/films", "/invitations", "/roles", "/plans",
+    "/webhook-endpoints", f"/webhook-endpoints/{library.ENDPOINT}/deliveries",
 )  # fmt: skip
 
 
