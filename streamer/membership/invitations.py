@@ -5,8 +5,9 @@ An invitation ends with its use, its time, its withdrawal, and with the account 
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, CursorResult, delete, select, update
 from sqlalchemy.orm import Session
 
 from streamer import db, ids, retention
@@ -97,13 +98,15 @@ def purge(services: Services) -> int:
     with db.reading(services) as s:
         found = s.scalars(select(Invitation.id).where(*old).order_by(Invitation.expires_at).limit(_PURGED)).all()
     for invitation_id in found:
-        db.retrying(services, lambda s, one=invitation_id: _forget(s, one))  # type: ignore[misc]
+        db.retrying(services, partial(_forget, invitation_id=invitation_id, still=old))
     return len(found)
 
 
-def _forget(s: Session, invitation_id: str) -> None:
-    s.execute(delete(Invitation).where(Invitation.id == invitation_id))
-    audit.erase(s, invitation_id, (), after={"because": "old"})
+def _forget(s: Session, invitation_id: str, still: tuple[ColumnElement[bool], ...]) -> None:
+    gone = s.execute(delete(Invitation).where(Invitation.id == invitation_id, *still))
+    assert isinstance(gone, CursorResult)
+    if gone.rowcount:
+        audit.erase(s, invitation_id, (), after={"because": "old"})
 
 
 def _made(s: Session, services: Services, email: str, role: str, by: str | None, held: Held) -> Invitation:
